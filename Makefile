@@ -1,0 +1,46 @@
+# Two commands do all the set-up: `make demo` and `make test`. Everything else is convenience.
+SHELL := /bin/bash
+PYTHON ?= python3
+PY := .venv/bin/python
+STAMP := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo demo-quick test lint types format bench clean
+
+help:  ## what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/:/' | column -t -s ':'
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"Python 3.11 or newer is needed, found {sys.version.split()[0]}: make PYTHON=/path/to/python3.11")'
+	@test -x $(PY) || $(PYTHON) -m venv .venv
+	@echo "installing into .venv (about 3 minutes the first time: torch is large)"
+	@$(PY) -m pip install --quiet --disable-pip-version-check -e '.[all,dev]' 2> >(grep -v '^WARNING: Location' >&2)
+	@touch $(STAMP)
+
+install: $(STAMP)  ## make .venv and install everything
+
+demo: $(STAMP)  ## the whole story on this machine: listings to trained models and a report (about 10 minutes)
+	@.venv/bin/curate demo --out demo
+
+demo-quick: $(STAMP)  ## the same story, small (about 2 minutes)
+	@.venv/bin/curate demo --quick --out demo-quick
+
+test: $(STAMP)  ## format, lint, types and the whole suite, with a real browser
+	@tests/system-packages
+	@.venv/bin/ruff format --check .
+	@.venv/bin/ruff check .
+	@.venv/bin/mypy
+	@OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 .venv/bin/pytest -q -n 2 -m 'not slow'
+	@HF_HUB_OFFLINE=1 .venv/bin/pytest -q -m slow
+
+lint: $(STAMP)  ## ruff and mypy alone
+	@.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy
+
+format: $(STAMP)  ## bring the code into shape
+	@.venv/bin/ruff check --fix --quiet . ; .venv/bin/ruff format .
+
+bench: $(STAMP)  ## the benchmarks of docs/benchmarks.md
+	@for file in tests/benchmarks/bench_*.py; do echo "== $$file"; $(PY) $$file; done
+
+clean:  ## remove the environment and everything the demos made
+	rm -rf .venv demo demo-quick

@@ -1,0 +1,1 @@
+"""Pictures and people -> a manifest."""

@@ -1,0 +1,29 @@
+"""The `curate` command: pictures and people -> a manifest. Each stage's commands stand in `curate/commands/`."""
+
+from __future__ import annotations
+
+import typer
+
+from curate.commands import clean, collect, crowd, dataset, demo, hits, label, report, workspace
+from schemas.command import run
+
+app = typer.Typer(
+    name="curate",
+    help="Collect product pictures, have people label them, and turn their answers into a data set.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+
+for stage in (workspace, collect, clean, crowd, hits, label, dataset, report, demo):
+    stage.register(app)
+
+
+def main() -> None:
+    """Entry point of the `curate` script."""
+    run(app, "curate")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Listings and pictures come in."""

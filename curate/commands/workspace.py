@@ -1,0 +1,79 @@
+"""Commands of the workspace itself: init, task add, status."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from curate.commands.options import WorkspaceOption
+
+
+def register(app: typer.Typer) -> None:
+    """Add `init`, `task add`, `task check` and `status`."""
+    tasks = typer.Typer(no_args_is_help=True, help="The task files: question, classes, crowd and split policy.")
+    app.command("init")(init_command)
+    app.add_typer(tasks, name="task")
+    tasks.command("add")(task_add_command)
+    tasks.command("check")(task_check_command)
+    app.command("status")(status_command)
+
+
+TemplateArgument = Annotated[
+    str, typer.Option("--task", "-t", help="A shipped task (apron), or a new name together with --classes.")
+]
+ClassesOption = Annotated[
+    str | None, typer.Option("--classes", help="Class keys of a new task, e.g. dots,stripes,plain.")
+]
+
+
+def init_command(
+    folder: Annotated[Path, typer.Argument(help="Folder to make.")],
+    task: TemplateArgument = "apron",
+    classes: ClassesOption = None,
+    contact: Annotated[str, typer.Option(help="Your e-mail or page; the crawler says it to every site.")] = "",
+    endpoint: Annotated[
+        str | None, typer.Option(help="URL of the crowd; default: your own server on this machine.")
+    ] = None,
+) -> None:
+    """Make a workspace with its first task file."""
+    from curate.tasks import add_task, make_task
+    from curate.workspace import DEFAULT_ENDPOINT, Config, create_workspace
+
+    made = make_task(task, classes.split(",") if classes else None)
+    name = folder.absolute().name
+    workspace = create_workspace(folder, Config(name=name, contact=contact, endpoint=endpoint or DEFAULT_ENDPOINT))
+    path = add_task(workspace, made)
+    workspace.log("init", outputs=[path])
+    typer.echo(f"{folder} made with task {made.task} ({len(made.classes)} classes) -> {path}")
+    typer.echo(f"next: read {path}, then `cd {folder}` and `curate scrape URL` or `curate import folder DIR`")
+
+
+def task_add_command(task: TemplateArgument, classes: ClassesOption = None, workspace: WorkspaceOption = None) -> None:
+    """Add a task file to the workspace."""
+    from curate.tasks import add_task, make_task
+    from curate.workspace import open_workspace
+
+    here = open_workspace(workspace)
+    path = add_task(here, make_task(task, classes.split(",") if classes else None))
+    here.log("task add", outputs=[path])
+    typer.echo(f"task {task} added -> {path}")
+
+
+def task_check_command(file: Annotated[Path, typer.Argument(help="A task file.")]) -> None:
+    """Say whether a task file is right, or what is wrong: key, value, what is allowed."""
+    from schemas.task import read_task
+
+    task = read_task(file)
+    typer.echo(
+        f"{file}: fine. {task.task}: {len(task.classes)} classes, {task.crowd.assignments.first} answers a picture"
+    )
+
+
+def status_command(workspace: WorkspaceOption = None) -> None:
+    """Say what exists, what is open, what was spent, and what comes next."""
+    from curate.status import describe
+    from curate.workspace import open_workspace
+
+    typer.echo(describe(open_workspace(workspace)))

@@ -1,0 +1,1 @@
+"""The crowd we host: MTurk's requester protocol, worker pages, store, rules, keys."""

@@ -1,0 +1,1 @@
+"""Labels become a data set."""

@@ -1,0 +1,85 @@
+"""project.db: what several commands of one workspace write at once, the crawl frontier, the HIT journal and the budget.
+
+It belongs to the workspace and is never read by the crowd server, as crowd.db is never read from here.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from curate.database import connect, migrate
+
+_VERSION_1 = """
+CREATE TABLE frontier (
+    url TEXT PRIMARY KEY,
+    kind TEXT NOT NULL,            -- page (lists products), product, picture
+    marketplace TEXT NOT NULL,
+    listing_id TEXT,               -- of a product once it is known
+    state TEXT NOT NULL,           -- pending, done, failed
+    dropped TEXT,                  -- why it failed
+    status INTEGER,                -- HTTP status
+    tries INTEGER NOT NULL DEFAULT 0,
+    final_url TEXT,
+    image_id TEXT,                 -- of a picture: sha256 of its bytes
+    blob TEXT,
+    bytes INTEGER,
+    data TEXT,                     -- of a product: what was extracted, JSON
+    first_seen_at TEXT NOT NULL,   -- UTC, ISO 8601
+    fetched_at TEXT
+);
+CREATE INDEX frontier_state ON frontier (state, kind);
+CREATE TABLE gallery (             -- which listing shows which picture address, at which place
+    marketplace TEXT NOT NULL,
+    listing_id TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    url TEXT NOT NULL,
+    first_seen_at TEXT NOT NULL,
+    PRIMARY KEY (marketplace, listing_id, position)
+);
+CREATE TABLE hit_journal (         -- one row a HIT, written before the call that makes it
+    token TEXT PRIMARY KEY,        -- UniqueRequestToken and RequesterAnnotation
+    task TEXT NOT NULL,
+    round INTEGER NOT NULL,
+    endpoint TEXT NOT NULL,
+    state TEXT NOT NULL,           -- pending, created, expired
+    hit_id TEXT UNIQUE,
+    hit_type_id TEXT,
+    images TEXT NOT NULL,          -- JSON list of {image_id, chosen_by}, in order
+    reward_cents INTEGER NOT NULL,
+    max_assignments INTEGER NOT NULL,
+    question_version INTEGER NOT NULL,
+    taxonomy_version INTEGER NOT NULL,
+    collected_at TEXT,             -- when all its assignments had been read
+    created_at TEXT
+);
+CREATE INDEX hit_journal_task ON hit_journal (task, endpoint, state);
+CREATE TABLE qualification (       -- the entry test of a task at an endpoint
+    task TEXT NOT NULL,
+    endpoint TEXT NOT NULL,
+    qualification_type_id TEXT NOT NULL,
+    questions INTEGER NOT NULL,
+    created_at TEXT NOT NULL,
+    PRIMARY KEY (task, endpoint)
+);
+CREATE TABLE ledger (              -- every movement of money; the budget is the sum
+    entry_id TEXT PRIMARY KEY,
+    at TEXT NOT NULL,
+    task TEXT NOT NULL,
+    kind TEXT NOT NULL,            -- reserved, released, earned, bonus, fee, paid
+    micro_usd INTEGER NOT NULL,    -- 1 USD = 1,000,000; a release is negative
+    hit_id TEXT,
+    assignment_id TEXT,
+    worker_id TEXT,
+    note TEXT
+)
+"""
+
+MIGRATIONS = (_VERSION_1,)
+
+
+def open_project(path: Path) -> sqlite3.Connection:
+    """Open a workspace's project.db, made or brought to the newest version as needed."""
+    connection = connect(path)
+    migrate(connection, MIGRATIONS, str(path))
+    return connection

@@ -1,0 +1,349 @@
+"""Every table of a collection, with a comment for each column: what it means, its unit, who writes it.
+
+A row that does not count stays in its table and says why in `dropped`. Times are UTC. Paths are relative to the workspace
+or are URIs. `image_id` is the sha256 of the original bytes, everywhere.
+"""
+
+from __future__ import annotations
+
+from schemas.table import Column, Table
+
+C = Column
+
+_IMAGE_ID = C("image_id", "string", "sha256 of the original bytes, 64 hex characters")
+_TASK = C("task", "string", "task the row belongs to, the name of its task file")
+_DROPPED = C("dropped", "string", "why the row does not count; missing = it counts", null=True)
+
+SPLIT_NAMES = ("train", "val", "test", "unlabeled", "out")
+
+LISTINGS = Table(
+    "listings",
+    ("marketplace", "listing_id"),
+    "curate scrape",
+    (
+        C("marketplace", "string", "where it is sold, e.g. mx.example; a folder import is `local`"),
+        C("listing_id", "string", "the marketplace's own id, else its URL; folder import: relative path"),
+        C("country", "string", "ISO 3166 two letters", null=True),
+        C("language", "string", "BCP 47, from the page", null=True),
+        C("url", "string", "canonical address of the page", null=True),
+        C("title", "string", "product name as written", null=True),
+        C("brand", "string", "brand as written", null=True),
+        C("category", "string", "category as written", null=True),
+        C("price_raw", "string", "price as written on the page", null=True),
+        C("price", "float64", "price parsed, in `currency`", null=True),
+        C("currency", "string", "ISO 4217", null=True),
+        C("attributes", "map", "everything else the page says, name to value", null=True),
+        C("license", "string", "license of text and pictures, when known", null=True),
+        C("permission", "string", "why we may collect it, as given by the user", null=True),
+        C("source", "string", "what it was read from: json-ld, folder, feed"),
+        C("first_seen_at", "time", "when it first came in; never changes"),
+        C("fetched_at", "time", "when it was last read"),
+        _DROPPED,
+    ),
+)
+
+PICTURES = Table(
+    "pictures",
+    ("image_id",),
+    "curate scrape` or `curate import",
+    (
+        _IMAGE_ID,
+        C("blob", "string", "where the original bytes are, e.g. blobs/ab/abcd….jpg"),
+        C("bytes", "int64", "size of the original"),
+        C("format", "string", "what the bytes really are (JPEG, PNG, …); `curate check`", null=True),
+        C("mode", "string", "Pillow mode of the original; `curate check`", null=True),
+        C("frames", "int32", "1, or more when animated; `curate check`", null=True),
+        C("width_px", "int32", "width as a person sees it, EXIF turn applied; `curate check`", null=True),
+        C("height_px", "int32", "height as a person sees it; `curate check`", null=True),
+        C(
+            "pixels_sha256",
+            "string",
+            "sha256 of the upright RGB pixels; same = same picture; `curate check`",
+            null=True,
+        ),
+        C(
+            "hash_algo",
+            "string",
+            "name and version of the hash code; hashes of different names never compare",
+            null=True,
+        ),
+        C("phash64", "uint64", "perceptual hash, 64 bits; `curate check`", null=True),
+        C("phash256", "bytes", "perceptual hash, 32 bytes; `curate check`", null=True),
+        C("sharpness", "float64", "variance of the Laplacian of the gray picture at 256 px; low = blurred", null=True),
+        C("brightness", "float64", "mean gray, 0 to 255; `curate check`", null=True),
+        _DROPPED,
+    ),
+)
+
+APPEARANCES = Table(
+    "appearances",
+    ("image_id", "marketplace", "listing_id", "position"),
+    "curate scrape` or `curate import",
+    (
+        _IMAGE_ID,
+        C("marketplace", "string", "of the listing"),
+        C("listing_id", "string", "of the listing"),
+        C("position", "int32", "place in the listing's gallery, 0 = main picture"),
+        C("url", "string", "address of the picture; folder import: relative path", null=True),
+        C("first_seen_at", "time", "when this listing first showed this picture"),
+    ),
+)
+
+FAILURES = Table(
+    "failures",
+    ("url",),
+    "curate scrape",
+    (
+        C("url", "string", "what could not be fetched or used"),
+        C("kind", "string", "page, product or picture"),
+        C("marketplace", "string", "where it belongs"),
+        C("listing_id", "string", "of the listing, for a picture", null=True),
+        C("status", "int32", "HTTP status, when there was one", null=True),
+        C("tries", "int32", "how often it was asked for"),
+        C("dropped", "string", "why: forbidden by robots.txt, HTTP 404, not a picture, …"),
+        C("fetched_at", "time", "last try", null=True),
+    ),
+)
+
+CLUSTERS = Table(
+    "clusters",
+    ("image_id",),
+    "curate dedup",
+    (
+        _IMAGE_ID,
+        C("cluster_id", "string", "the image_id of its first representative; permanent, a merge keeps the oldest"),
+        C("representative", "bool", "true for the one picture of the cluster that people are asked about"),
+        C("kind", "string", "single (alone), verified (near twin), exact (same pixels), mirror"),
+        C("distance", "int32", "bits between this picture's hash and the representative's; 0 for itself"),
+    ),
+)
+
+DECISIONS = Table(
+    "decisions",
+    ("image_id_a", "image_id_b"),
+    "curate dedup --review",
+    (
+        C("image_id_a", "string", "the smaller id of the pair"),
+        C("image_id_b", "string", "the larger id of the pair"),
+        C("decision", "string", "same or different"),
+        C("decided_by", "string", "who"),
+        C("decided_at", "time", "when"),
+    ),
+)
+
+GOLD = Table(
+    "gold",
+    ("image_id", "task"),
+    "curate gold import",
+    (
+        _IMAGE_ID,
+        _TASK,
+        C("label", "string", "class key that an expert gave"),
+        C("use", "string", "test (entry test), hidden (mixed into HITs) or practice; test and hidden never overlap"),
+        C("explanation", "string", "shown after a wrong answer in practice", null=True),
+        C("source", "string", "who says so"),
+    ),
+)
+
+TRUTH = Table(
+    "truth",
+    ("image_id", "task"),
+    "curate import folder` or `curate import truth",
+    (
+        _IMAGE_ID,
+        _TASK,
+        C("label", "string", "known class key; only simulated workers and scoring may read it, never `train`"),
+        C("source", "string", "where it is known from"),
+    ),
+)
+
+HITS = Table(
+    "hits",
+    ("hit_id", "image_id"),
+    "curate hits create",
+    (
+        C("hit_id", "string", "the endpoint's id of the question page"),
+        _IMAGE_ID,
+        _TASK,
+        C("position", "int32", "place of the picture in the HIT, from 0"),
+        C("round", "int32", "1 for the first asking"),
+        C("chosen_by", "string", "why this picture: random, uncertain, rare, recheck, gold, …"),
+        C("reward_usd", "float64", "paid for one assignment of the whole HIT"),
+        C("max_assignments", "int32", "answers asked for"),
+        C("endpoint", "string", "URL of the crowd that was asked"),
+        C("question_version", "int32", "of the task file at creation"),
+        C("taxonomy_version", "int32", "of the task file at creation"),
+        C("created_at", "time", "when the HIT was made"),
+    ),
+)
+
+VOTES = Table(
+    "votes",
+    ("assignment_id", "image_id", "task"),
+    "curate hits collect",
+    (
+        C("assignment_id", "string", "one worker's pass over one HIT"),
+        _IMAGE_ID,
+        _TASK,
+        C("hit_id", "string", "of the HIT"),
+        C("worker_id", "string", "A…, random; only the crowd's store knows the person"),
+        C("round", "int32", "of the HIT"),
+        C("endpoint", "string", "URL of the crowd that answered"),
+        C("assignment_status", "string", "Submitted, Approved or Rejected"),
+        C("source", "string", "crowd, simulated or imported; never mixed in one aggregation"),
+        C("answer", "string", "as the worker gave it", null=True),
+        C("label", "string", "class key; missing when the answer is none", null=True),
+        C("submitted_at", "time", "when the assignment came in"),
+        C(
+            "seconds",
+            "float64",
+            "time spent on this picture, or the assignment's time divided by its pictures",
+            null=True,
+        ),
+        _DROPPED,
+    ),
+)
+
+LABELS = Table(
+    "labels",
+    ("image_id", "task"),
+    "curate aggregate",
+    (
+        _IMAGE_ID,
+        _TASK,
+        C("label", "string", "class key that the votes agree on; missing = unlabeled", null=True),
+        C("source", "string", "crowd, simulated, expert, import, or duplicate (taken from an exact copy)", null=True),
+        C("n_votes", "int32", "votes that counted"),
+        C("n_agree", "int32", "votes for the most frequent class"),
+        C("label_probs", "list<float64>", "share of the votes per class, in the file's class order", null=True),
+        C("chosen_by", "string", "why the picture was asked about, from HITS", null=True),
+        C("dropped", "string", "why there is no label: no_votes, insufficient, no_agreement", null=True),
+    ),
+)
+
+SPLITS = Table(
+    "splits",
+    ("image_id", "task"),
+    "curate split",
+    (
+        _IMAGE_ID,
+        _TASK,
+        C("group_id", "string", "pictures that must stay on one side: cluster, listing, same bytes"),
+        C("split", "string", "train, val, test, unlabeled or out"),
+        C("split_reason", "string", "why it is out, or what decided the split", null=True),
+        C("label_rank", "float64", "0 to 1, nested: `--label-fraction 0.5` takes train rows below 0.5", null=True),
+        C("unlabeled_rank", "float64", "0 to 1, nested order of the unlabeled pool", null=True),
+        C("since", "time", "when this row was decided; a frozen row never moves"),
+        C("seed", "int64", "seed that decided it"),
+    ),
+)
+
+MANIFEST = Table(
+    "manifest",
+    ("image_id",),
+    "curate split",
+    (
+        _IMAGE_ID,
+        C("path", "string", "the picture's bytes, relative to the workspace, or a URI"),
+        C("label", "string", "class key; missing = unlabeled", null=True),
+        C("split", "string", "train, val, test, unlabeled or out; missing before the first `curate split`", null=True),
+        C("split_reason", "string", "why it is out", null=True),
+        _DROPPED,
+        C("n_votes", "int32", "votes that counted", null=True),
+        C("n_agree", "int32", "votes for the label", null=True),
+        C("label_rank", "float64", "nested rank of labeled train rows", null=True),
+        C("unlabeled_rank", "float64", "nested rank of the unlabeled pool", null=True),
+        C("group_id", "string", "never crosses a split", null=True),
+        C("cluster_id", "string", "near twins share it", null=True),
+        C("marketplace", "string", "the first by first_seen_at", null=True),
+        C("marketplaces", "list<string>", "all that show the picture, sorted", null=True),
+        C("listing_id", "string", "the first by first_seen_at", null=True),
+        C("chosen_by", "string", "why people were asked about it", null=True),
+        C("width_px", "int32", "upright width", null=True),
+        C("height_px", "int32", "upright height", null=True),
+        C("label_probs", "list<float64>", "share of the votes per class, in the file's class order", null=True),
+        C("votes", "votes", "the single votes, workers by pseudonym", null=True),
+    ),
+)
+
+PREDICTIONS = Table(
+    "predictions",
+    ("image_id", "run", "task"),
+    "train predict` or a training run",
+    (
+        _IMAGE_ID,
+        C("run", "string", "name of the run folder"),
+        _TASK,
+        C("manifest_id", "string", "of the manifest it was made on"),
+        C("model_id", "string", "hash of the weights"),
+        C("fold", "int32", "out-of-fold number; missing = not out of fold", null=True),
+        C("split", "string", "of the picture in that manifest", null=True),
+        C("label", "string", "of the picture in that manifest", null=True),
+        C("predicted", "string", "most probable class key"),
+        C("probs", "list<float32>", "probability per class, in the file's class order"),
+        C("temperature", "float64", "the probabilities were divided by, 1 = as trained"),
+    ),
+)
+
+SELECTION = Table(
+    "selection",
+    ("image_id", "task"),
+    "curate select",
+    (
+        _IMAGE_ID,
+        _TASK,
+        C("purpose", "string", "label or recheck"),
+        C("chosen_by", "string", "random, uncertain, rare, recheck"),
+        C("score", "float64", "higher = asked sooner", null=True),
+        C("rank", "int32", "0 = first"),
+    ),
+)
+
+WORKERS = Table(
+    "workers",
+    ("worker_id", "task"),
+    "curate workers",
+    (
+        C("worker_id", "string", "A…, random"),
+        _TASK,
+        C("n_votes", "int32", "votes that counted"),
+        C("gold_n", "int32", "hidden gold answered"),
+        C("gold_correct", "int32", "of them right"),
+        C("agreement", "float64", "share of votes equal to the majority of the others", null=True),
+        C("median_seconds", "float64", "per picture", null=True),
+        C("flags", "list<string>", "what looks wrong", null=True),
+    ),
+)
+
+LEDGER = Table(
+    "ledger",
+    ("entry_id",),
+    "curate hits create",
+    (
+        C("entry_id", "string", "one movement of money, permanent"),
+        C("at", "time", "when it was written"),
+        C("task", "string", "whose budget it counts against"),
+        C("kind", "string", "reserved, released, earned, bonus, fee, paid"),
+        C("amount_usd", "float64", "dollars; a release is negative"),
+        C("hit_id", "string", "of the HIT", null=True),
+        C("assignment_id", "string", "of the assignment", null=True),
+        C("worker_id", "string", "to whom", null=True),
+        C("note", "string", "reason given by a person", null=True),
+    ),
+)
+
+EMBEDDINGS = Table(
+    "embeddings",
+    ("image_id", "model_id"),
+    "curate embed",
+    (
+        _IMAGE_ID,
+        C("model_id", "string", "name and hash of the model; vectors of different models never compare"),
+        C("vector", "list<float32>", "unit length"),
+    ),
+)
+
+TABLES = (
+    LISTINGS, PICTURES, APPEARANCES, FAILURES, CLUSTERS, DECISIONS, GOLD, TRUTH, HITS, VOTES, LABELS, SPLITS, MANIFEST,
+    PREDICTIONS, SELECTION, WORKERS, LEDGER, EMBEDDINGS,
+)  # fmt: skip

@@ -1,0 +1,59 @@
+"""What several test files need."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from curate.tasks import add_task, make_task
+from curate.workspace import Config, Workspace, create_workspace
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Callable[[str], Path]:
+    """A folder of real data by name (clothing, cifar10n, votes, …); skips where it is not there."""
+    base = Path(os.environ.get("CONSENSO_SHARED_DATA", ROOT.parent / "shared" / "data"))
+
+    def find(name: str) -> Path:
+        if not (base / name).exists():
+            pytest.skip(f"real data {name!r} is not on this machine (CONSENSO_SHARED_DATA names its folder)")
+        return base / name
+
+    return find
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    """A fresh workspace with the shipped apron task."""
+    made = create_workspace(tmp_path / "shop", Config(name="shop", contact="tests@example.org"))
+    add_task(made, make_task("apron"))
+    return made
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[object]:
+    """A headless Chromium; a missing one skips, and fails in CI."""
+    path = next((p for name in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(name))), None)
+    if path is None:
+        if os.environ.get("CI"):
+            pytest.fail("no Chromium found, and CI must not skip the browser tests")
+        pytest.skip("no Chromium found")
+    sync_api = pytest.importorskip("playwright.sync_api")
+    flags = "no-sandbox disable-gpu disable-quic no-first-run disable-background-networking disable-component-update"
+    args = [f"--{flag}" for flag in (*flags.split(), "disable-sync", "disable-dev-shm-usage")]
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, headless=True, args=args)
+        yield browser
+        browser.close()

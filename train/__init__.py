@@ -1,0 +1,1 @@
+"""A manifest -> a model, predictions, a report."""
