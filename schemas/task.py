@@ -58,6 +58,16 @@ class Assignments(_Part):
     first: int = Field(3, ge=1, le=9)
     up_to: int = Field(3, ge=1, le=9)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _plain_number(cls, data: Any) -> Any:
+        return {"first": data, "up_to": data} if isinstance(data, int) else data
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: Any, handler: Any) -> dict[str, Any]:
+        """A plain number is allowed too."""
+        return {"anyOf": [{"type": "integer", "minimum": 1, "maximum": 9}, handler(core)]}
+
     @model_validator(mode="after")
     def _ordered(self) -> Assignments:
         if self.up_to < self.first:
@@ -86,14 +96,6 @@ class Crowd(_Part):
     minutes: int = Field(30, ge=1, le=60 * 24, description="time a worker has for one HIT")
     lifetime_days: float = Field(7, gt=0, le=365, description="how long a HIT can be accepted")
     auto_approve_days: float = Field(3, ge=0, le=30, description="an answer nobody judged is approved after this")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _plain_number(cls, data: Any) -> Any:
-        if isinstance(data, dict) and isinstance(data.get("assignments"), int):
-            n = data["assignments"]
-            return {**data, "assignments": {"first": n, "up_to": n}}
-        return data
 
     @model_validator(mode="after")
     def _reachable(self) -> Crowd:
