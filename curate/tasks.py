@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
+
+import yaml
 
 from curate.workspace import Workspace
 from schemas.errors import UserError
@@ -20,8 +23,31 @@ def _folder() -> Path:
     return Path(str(files("curate"))) / "task_files"
 
 
-def make_task(name: str, classes: list[str] | None = None) -> Task:
-    """A shipped task by name, or a new one with the given class keys and every policy at its default."""
+def make_task(name: str, classes: list[str] | None = None, settings: Sequence[str] = ()) -> Task:
+    """A shipped task by name, or a new one with the given class keys and every policy at its default.
+
+    `settings` are `part.key=value` pairs, e.g. `crowd.reward_usd=0.2`, checked as the task file is.
+    """
+    task = _plain_task(name, classes)
+    return override(task, settings) if settings else task
+
+
+def override(task: Task, settings: Sequence[str]) -> Task:
+    """The task with some values changed, each given as `part.key=value`."""
+    data = task.model_dump(mode="json", exclude_none=True)
+    for setting in settings:
+        path, found, value = setting.partition("=")
+        *parents, last = path.split(".")
+        place = data
+        for parent in parents:
+            place = place.get(parent) if isinstance(place, dict) else None  # type: ignore[assignment]
+        if not found or not isinstance(place, dict):
+            raise UserError(f"--set {setting}: expected part.key=value, e.g. crowd.reward_usd=0.2 or split.test=0.2")
+        place[last] = yaml.safe_load(value)
+    return parse_task(data, f"--set {' '.join(settings)}")
+
+
+def _plain_task(name: str, classes: list[str] | None) -> Task:
     if classes is None:
         if name not in shipped():
             raise UserError(

@@ -21,5 +21,8 @@ SeedOption = Annotated[
 ]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before it costs money or reaches people.")]
 EndpointOption = Annotated[
-    str | None, typer.Option("--endpoint", help="URL of the crowd to ask; default: the one in workspace.yaml.")
+    str | None,
+    typer.Option(
+        "--endpoint", envvar="CURATE_ENDPOINT", help="URL of the crowd to ask; default: the one in workspace.yaml."
+    ),
 ]

@@ -26,12 +26,17 @@ TemplateArgument = Annotated[
 ClassesOption = Annotated[
     str | None, typer.Option("--classes", help="Class keys of a new task, e.g. dots,stripes,plain.")
 ]
+SettingsOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="A value of the task file, e.g. --set crowd.reward_usd=0.2; may be repeated."),
+]
 
 
 def init_command(
     folder: Annotated[Path, typer.Argument(help="Folder to make.")],
     task: TemplateArgument = "apron",
     classes: ClassesOption = None,
+    settings: SettingsOption = None,
     contact: Annotated[str, typer.Option(help="Your e-mail or page; the crawler says it to every site.")] = "",
     endpoint: Annotated[
         str | None, typer.Option(help="URL of the crowd; default: your own server on this machine.")
@@ -41,7 +46,7 @@ def init_command(
     from curate.tasks import add_task, make_task
     from curate.workspace import DEFAULT_ENDPOINT, Config, create_workspace
 
-    made = make_task(task, classes.split(",") if classes else None)
+    made = make_task(task, classes.split(",") if classes else None, settings or ())
     name = folder.absolute().name
     workspace = create_workspace(folder, Config(name=name, contact=contact, endpoint=endpoint or DEFAULT_ENDPOINT))
     path = add_task(workspace, made)
@@ -50,13 +55,18 @@ def init_command(
     typer.echo(f"next: read {path}, then `cd {folder}` and `curate scrape URL` or `curate import folder DIR`")
 
 
-def task_add_command(task: TemplateArgument, classes: ClassesOption = None, workspace: WorkspaceOption = None) -> None:
+def task_add_command(
+    task: TemplateArgument,
+    classes: ClassesOption = None,
+    settings: SettingsOption = None,
+    workspace: WorkspaceOption = None,
+) -> None:
     """Add a task file to the workspace."""
     from curate.tasks import add_task, make_task
     from curate.workspace import open_workspace
 
     here = open_workspace(workspace)
-    path = add_task(here, make_task(task, classes.split(",") if classes else None))
+    path = add_task(here, make_task(task, classes.split(",") if classes else None, settings or ()))
     here.log("task add", outputs=[path])
     typer.echo(f"task {task} added -> {path}")
 

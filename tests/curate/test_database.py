@@ -48,9 +48,14 @@ def test_three_processes_lose_no_update(tmp_path: Path) -> None:
 def test_a_failed_transaction_changes_nothing(tmp_path: Path) -> None:
     connection = connect(tmp_path / "counter.db")
     migrate(connection, STEPS, "counter.db")
-    with pytest.raises(ZeroDivisionError), transaction(connection):
-        connection.execute("UPDATE counter SET n = 7")
-        _ = 1 / 0
+
+    def fail_half_way() -> None:
+        with transaction(connection):
+            connection.execute("UPDATE counter SET n = 7")
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        fail_half_way()
     assert connection.execute("SELECT n FROM counter").fetchone()[0] == 0
 
 

@@ -40,7 +40,7 @@ def test_an_unknown_task_names_those_there_are(workspace: Workspace) -> None:
 
 def test_a_task_file_must_be_called_as_its_task(workspace: Workspace) -> None:
     (workspace.root / "tasks" / "apron.yaml").rename(workspace.root / "tasks" / "vest.yaml")
-    with pytest.raises(TaskError, match="the file is called vest.yaml"):
+    with pytest.raises(TaskError, match=r"the file is called vest\.yaml"):
         workspace.task("vest")
 
 

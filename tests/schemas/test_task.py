@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from curate.tasks import make_task, shipped
-from schemas.errors import TaskError
+from schemas.errors import TaskError, UserError
 from schemas.task import json_schema, parse_task, read_task
 
 MINIMAL: dict[str, Any] = {
@@ -88,3 +88,21 @@ def test_a_dumped_task_reads_back_the_same(tmp_path: Path) -> None:
     (tmp_path / "apron.yaml").write_text(task.dump(), encoding="utf-8")
     assert read_task(tmp_path / "apron.yaml") == task
     assert yaml.safe_load(task.dump())["crowd"]["agree"] == 2
+
+
+def test_a_value_can_be_set_by_its_path() -> None:
+    task = make_task("apron", settings=["split.test=0.25", "crowd.assignments=5", "crowd.agree=3"])
+    assert (task.split.test, task.crowd.assignments.first, task.crowd.agree) == (0.25, 5, 3)
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("split.test", "expected part.key=value"),
+        ("splt.test=1", "expected part.key=value"),
+        ("split.tset=1", "did you mean test"),
+    ],
+)
+def test_a_value_set_wrongly_is_one_line(setting: str, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        make_task("apron", settings=[setting])
