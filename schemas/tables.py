@@ -58,7 +58,7 @@ PICTURES = Table(
         C(
             "pixels_sha256",
             "string",
-            "sha256 of the upright RGB pixels; same = same picture; `curate check`",
+            "sha256 of the upright RGB pixels; only where another picture could be equal; `curate check`",
             null=True,
         ),
         C(
@@ -69,7 +69,7 @@ PICTURES = Table(
         ),
         C("phash64", "uint64", "perceptual hash, 64 bits; `curate check`", null=True),
         C("phash256", "bytes", "perceptual hash, 32 bytes; `curate check`", null=True),
-        C("sharpness", "float64", "variance of the Laplacian of the gray picture at 256 px; low = blurred", null=True),
+        C("sharpness", "float64", "variance of the Laplacian of the gray picture at 128 px; low = blurred", null=True),
         C("brightness", "float64", "mean gray, 0 to 255; `curate check`", null=True),
         _DROPPED,
     ),

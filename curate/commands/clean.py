@@ -1,9 +1,47 @@
-"""Commands of the clean stage."""
+"""Commands of the clean stage: check, dedup."""
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
+
+from curate.commands.options import WorkspaceOption
 
 
 def register(app: typer.Typer) -> None:
-    """Add this stage's commands to the app."""
+    """Add `check` and `dedup`."""
+    app.command("check")(check_command)
+    app.command("dedup")(dedup_command)
+
+
+def check_command(
+    again: Annotated[bool, typer.Option("--again", help="Look at every picture anew, not only at new ones.")] = False,
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Open every new picture, measure and hash it, and drop with a reason what does not count."""
+    from curate.clean.check import check_workspace, describe
+    from curate.workspace import open_workspace
+
+    here = open_workspace(workspace)
+    with here.lock("curate check"):
+        looked, pictures = check_workspace(here, again)
+        path = here.table("pictures")
+        here.log("check", [path], [path], looked=looked, kept=int(pictures["dropped"].isna().sum()))
+    typer.echo(f"{looked} pictures checked; {describe(pictures)} -> {path}")
+
+
+def dedup_command(
+    again: Annotated[bool, typer.Option("--again", help="Forget the clusters there are and begin anew.")] = False,
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Put pictures that look the same into clusters; people are asked about one of each."""
+    from curate.clean.dedup import dedup_workspace, describe
+    from curate.workspace import open_workspace
+
+    here = open_workspace(workspace)
+    with here.lock("curate dedup"):
+        done = dedup_workspace(here, again)
+        path = here.table("clusters")
+        here.log("dedup", [here.table("pictures")], [path], pictures=done.pictures, unverified=done.unverified)
+    typer.echo(f"{describe(done)} -> {path}")

@@ -1,9 +1,60 @@
-"""Commands of the collect stage."""
+"""Commands of the collect stage: scrape, import folder, import truth."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
 import typer
+
+from curate.commands.options import TaskOption, WorkspaceOption
 
 
 def register(app: typer.Typer) -> None:
-    """Add this stage's commands to the app."""
+    """Add `scrape` and `import …`."""
+    imports = typer.Typer(no_args_is_help=True, help="Take in pictures and known labels that you have already.")
+    app.add_typer(imports, name="import")
+    imports.command("folder")(import_folder_command)
+    imports.command("truth")(import_truth_command)
+
+
+def import_folder_command(
+    folder: Annotated[Path, typer.Argument(help="Folder of pictures, flat or one folder a class.")],
+    link: Annotated[bool, typer.Option("--link", help="Hard-link the originals instead of copying them.")] = False,
+    truth: Annotated[bool, typer.Option(help="Folder names are known classes of the task.")] = True,
+    task: TaskOption = None,
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Take in a folder of pictures; the names of class folders become known labels (TRUTH)."""
+    from curate.collect.folder import describe, import_folder
+    from curate.workspace import open_workspace
+
+    here = open_workspace(workspace)
+    with here.lock("curate import folder"):
+        done = import_folder(here, folder, task, truth, link)
+        here.log("import folder", [folder], [here.table("pictures")], pictures=done.pictures, new=done.new)
+    typer.echo(f"{describe(done)} -> {here.table('pictures')}")
+
+
+def import_truth_command(
+    file: Annotated[Path, typer.Argument(help="CSV or Parquet with the columns image_id and label.")],
+    task: TaskOption = None,
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Take in known labels from a file; only scoring and simulated workers read them."""
+    from curate.collect.merge import replace_rows
+    from curate.collect.truth import read_truth
+    from curate.workspace import open_workspace
+    from schemas.tables import PICTURES, TRUTH
+
+    here = open_workspace(workspace)
+    asked = here.task(task)
+    with here.lock("curate import truth"):
+        pictures = PICTURES.read(here.table("pictures"), ["image_id"])["image_id"]
+        found = read_truth(file, asked.task, asked.keys, pictures)
+        path = here.of_task(asked.task, "truth")
+        replace_rows(TRUTH, path, found.rows)
+        here.log("import truth", [file], [path], labels=len(found.rows), unknown=found.unknown)
+    left = f"; {found.unknown} rows are of pictures not in this workspace" if found.unknown else ""
+    bare = f"; {found.empty} rows have no label" if found.empty else ""
+    typer.echo(f"{len(found.rows)} known labels{left}{bare} -> {path}")

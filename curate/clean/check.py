@@ -1,0 +1,246 @@
+"""Which pictures count: each is opened and loaded once, measured, hashed, and dropped with a reason where it must be."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from curate.clean.hashes import DRAFT_PX, HASH_ALGO, phash64, phash256
+from curate.clean.neighbors import near_pairs
+from curate.workspace import Workspace, progress
+from schemas.errors import Interrupted, UserError
+from schemas.picture import TooManyPixels, as_seen, open_picture, upright_size
+from schemas.tables import APPEARANCES, PICTURES
+
+SAVE_EVERY = 30.0  # seconds; what a kill can cost
+SMALL_SET = 400  # below this many pictures, starting processes takes longer than the work
+BLANK = 2.0  # standard deviation of the gray picture, of 255, below which there is nothing to see
+SAME = "same pixels as "  # begins the reason of an exact copy; the kept picture's image_id follows
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a picture must be to count."""
+
+    min_side_px: int = 64
+    max_pixels: int = 50_000_000
+
+
+def inspect(data: bytes, limits: Limits) -> dict[str, Any]:
+    """What `curate check` writes about one picture's bytes: its columns of PICTURES, `dropped` among them.
+
+    JPEGs are decoded reduced; that is enough for every measure here, and it catches files that are cut off.
+    """
+    from PIL import UnidentifiedImageError
+
+    try:
+        image = open_picture(data, limits.max_pixels)
+    except TooManyPixels as error:
+        return {"dropped": f"too many pixels ({error})"}
+    except UnidentifiedImageError:
+        return {"dropped": f"not a picture (begins with {data[:16]!r})" if data else "not a picture (no bytes)"}
+    except (OSError, ValueError, SyntaxError, EOFError) as error:
+        return {"dropped": _broken(error)}
+    with image:
+        return _measure(image, limits)
+
+
+def _measure(image: Any, limits: Limits) -> dict[str, Any]:
+    width, height = upright_size(image)
+    found: dict[str, Any] = {
+        "format": "JPEG" if image.format == "MPO" else image.format,  # a JPEG with a preview appended, as phones write
+        "mode": image.mode,
+        "width_px": width,
+        "height_px": height,
+    }
+    try:
+        found["frames"] = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
+        image.draft(None, (DRAFT_PX, DRAFT_PX))  # only JPEG knows how; others decode in full
+        gray = as_seen(image).convert("L")
+    except (OSError, ValueError, SyntaxError, EOFError, MemoryError) as error:
+        return {**found, "dropped": _broken(error)}
+    small = _fit(gray)
+    pixels = np.asarray(small, dtype=np.float64)
+    found |= {
+        "hash_algo": HASH_ALGO,
+        "phash64": phash64(gray),
+        "phash256": phash256(gray),
+        "sharpness": _sharpness(pixels),
+        "brightness": float(pixels.mean()),
+    }
+    if min(width, height) < limits.min_side_px:
+        found["dropped"] = f"too small ({width} x {height})"
+    elif pixels.std() < BLANK:
+        found["dropped"] = "blank"
+    return found
+
+
+def _broken(error: Exception) -> str:
+    return f"broken: {str(error).splitlines()[0][:100] if str(error) else type(error).__name__}"
+
+
+def _fit(gray: Any) -> Any:
+    """The gray picture with its longer side at 128 px, so that measures of different pictures compare."""
+    from PIL import Image
+
+    scale = DRAFT_PX / max(gray.size)
+    size = (max(1, round(gray.width * scale)), max(1, round(gray.height * scale)))
+    return gray.resize(size, Image.Resampling.BOX if scale < 1 else Image.Resampling.BILINEAR)
+
+
+def _sharpness(pixels: np.ndarray) -> float:
+    """Variance of the Laplacian; 0 where there is no inside."""
+    if min(pixels.shape) < 3:
+        return 0.0
+    middle = pixels[1:-1, 1:-1]
+    around = pixels[:-2, 1:-1] + pixels[2:, 1:-1] + pixels[1:-1, :-2] + pixels[1:-1, 2:]
+    return float((around - 4 * middle).var())
+
+
+def check_pictures(root: Path, pictures: pd.DataFrame, limits: Limits) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Inspect each picture of the frame; yields its position in the frame and what was found, as they are done."""
+    paths = [root / blob for blob in pictures["blob"]]
+    jobs = [(position, str(path), limits) for position, path in enumerate(paths)]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if len(jobs) < SMALL_SET or cores < 2:
+        yield from map(_inspect_file, jobs)
+        return
+    # forkserver: a plain fork hangs when the parent has used torch, polars or daft
+    with get_context("forkserver").Pool(cores) as pool:
+        yield from pool.imap_unordered(_inspect_file, jobs, chunksize=16)
+
+
+def _inspect_file(job: tuple[int, str, Limits]) -> tuple[int, dict[str, Any]]:
+    position, path, limits = job
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        return position, {"dropped": f"broken: its file cannot be read ({error.strerror})"}
+    return position, inspect(data, limits)
+
+
+FILLED = (
+    "format", "mode", "frames", "width_px", "height_px", "pixels_sha256", "hash_algo", "phash64", "phash256", "sharpness",
+    "brightness", "dropped",
+)  # fmt: skip
+
+
+def unchecked(pictures: pd.DataFrame, again: bool = False) -> pd.DataFrame:
+    """The pictures that nobody looked at yet, or that were hashed by other code; all of them with `again`."""
+    if again:
+        return pictures
+    done = pictures["hash_algo"].eq(HASH_ALGO) | (pictures["dropped"].notna() & pictures["hash_algo"].isna())
+    return pictures[~done.fillna(False).astype(bool)]
+
+
+def fill(pictures: pd.DataFrame, rows: Sequence[Any], findings: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """The pictures with what was found written into the rows of those index labels; what they held before is gone."""
+    filled = pictures.copy()
+    for name in FILLED:
+        values = filled[name].astype(object)
+        values.loc[list(rows)] = pd.Series([found.get(name) for found in findings], index=list(rows), dtype=object)
+        filled[name] = values
+    return filled
+
+
+def drop_copies(root: Path, pictures: pd.DataFrame, first_seen: pd.Series) -> pd.DataFrame:
+    """The pictures with every exact copy dropped as "same pixels as …": the one seen first is kept, then the smaller id.
+
+    Only pictures of one size whose hashes nearly agree are decoded in full; all others cannot be equal.
+
+    Args:
+        root: what blob paths start from.
+        pictures: checked PICTURES.
+        first_seen: time by image_id.
+    """
+    counts = pictures["dropped"].isna() | pictures["dropped"].fillna("").str.startswith(SAME)
+    alike = _maybe_equal(pictures[counts & pictures["phash64"].notna()])
+    filled = pictures.copy()
+    filled["pixels_sha256"] = filled["pixels_sha256"].astype(object)
+    bare = alike[filled.loc[alike, "pixels_sha256"].isna().to_numpy()]
+    hashed = [pixels_sha256(root / blob) for blob in filled.loc[bare, "blob"]]
+    filled.loc[bare, "pixels_sha256"] = pd.Series(hashed, index=bare, dtype=object)
+    filled["dropped"] = filled["dropped"].astype(object).mask(counts, None)
+    candidates = filled.loc[alike].assign(seen=lambda rows: rows["image_id"].map(first_seen))
+    candidates = candidates[candidates["pixels_sha256"].notna()].sort_values(["seen", "image_id"])
+    kept = candidates.groupby("pixels_sha256")["image_id"].transform("first")
+    copies = kept.index[kept != candidates["image_id"]]
+    filled.loc[copies, "dropped"] = SAME + kept[copies]
+    return filled
+
+
+def _maybe_equal(pictures: pd.DataFrame) -> pd.Index:
+    """Index labels of the pictures that share their size and, within the noise of a reduced decode, their hash."""
+    hashes = pictures["phash64"].to_numpy(np.uint64)
+    i, j, _ = near_pairs(hashes, 4)  # a reduced decode moves at most 2 bits, so two of them at most 4
+    sizes = pictures[["width_px", "height_px"]].to_numpy(np.int64)
+    same = (sizes[i] == sizes[j]).all(axis=1)
+    return pictures.index[np.unique(np.concatenate([i[same], j[same]]))]
+
+
+def pixels_sha256(path: Path) -> str | None:
+    """sha256 of the upright RGB pixels with their size; None when a full decode fails after all."""
+    try:
+        with open_picture(path) as image:
+            seen = as_seen(image)
+    except (OSError, ValueError, SyntaxError, EOFError):
+        return None
+    return hashlib.sha256(f"{seen.width}x{seen.height}:".encode() + seen.tobytes()).hexdigest()
+
+
+def limits_of(workspace: Workspace) -> Limits:
+    """The widest limits of all tasks: the pictures are shared, and one that serves any task counts."""
+    asked = [workspace.task(name).pictures for name in workspace.tasks()]
+    if not asked:
+        raise UserError(f"{workspace.root}: no task yet, so no limits for pictures. Make one with `curate task add`.")
+    return Limits(
+        min(pictures.min_side_px for pictures in asked),
+        int(max(pictures.max_megapixels for pictures in asked) * 1_000_000),
+    )
+
+
+def check_workspace(workspace: Workspace, again: bool = False) -> tuple[int, pd.DataFrame]:
+    """Check the workspace's new pictures and write PICTURES; returns how many were looked at, and the whole table.
+
+    Saves as it goes, so a run that was killed goes on where it was. Raises Interrupted on Ctrl-C, with what was done kept.
+    """
+    path = workspace.table("pictures")
+    pictures = PICTURES.read(path)
+    first_seen = APPEARANCES.read(workspace.table("appearances")).groupby("image_id")["first_seen_at"].min()
+    todo = unchecked(pictures, again)
+    rows: list[Any] = []
+    findings: list[dict[str, Any]] = []
+    saved = time.monotonic()
+    try:
+        with progress(len(todo), "pictures") as bar:
+            for position, found in check_pictures(workspace.root, todo, limits_of(workspace)):
+                rows.append(todo.index[position])
+                findings.append(found)
+                bar.update()
+                if time.monotonic() - saved > SAVE_EVERY:
+                    PICTURES.write(fill(pictures, rows, findings), path)
+                    saved = time.monotonic()
+    except KeyboardInterrupt:
+        PICTURES.write(fill(pictures, rows, findings), path)
+        raise Interrupted(
+            f"stopped after {len(rows)} of {len(todo)} pictures; `curate check` goes on from there"
+        ) from None
+    checked = PICTURES.check(drop_copies(workspace.root, fill(pictures, rows, findings), first_seen))
+    PICTURES.write(checked, path)
+    return len(rows), checked
+
+
+def describe(pictures: pd.DataFrame) -> str:
+    """How many pictures count, and how many were dropped for which kind of reason, in one line."""
+    reasons = pictures["dropped"].dropna().str.replace(r"(:| \(| as [0-9a-f]{64}).*", "", regex=True).value_counts()
+    said = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
+    return f"{int(pictures['dropped'].isna().sum())} of {len(pictures)} count" + (f"; dropped: {said}" if said else "")

@@ -1,0 +1,168 @@
+"""A folder of pictures comes in: class folders become TRUTH, the originals go to blobs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from curate.collect.blobs import kind_of, put, sweep
+from curate.collect.merge import add_rows, replace_rows
+from curate.workspace import Workspace, now, progress
+from schemas.errors import Interrupted, UserError
+from schemas.tables import APPEARANCES, LISTINGS, PICTURES, TRUTH
+
+ENDINGS = {".jpg", ".jpeg", ".jpe", ".png", ".webp", ".gif", ".avif", ".bmp", ".tif", ".tiff", ".jp2"}
+SPLIT_FOLDERS = {"train", "training", "val", "valid", "validation", "test"}  # hold class folders, are none
+MARKETPLACE = "local"
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What an import did, for the line that says so."""
+
+    pictures: int
+    new: int
+    truth: int
+    skipped: int
+    torn: int
+
+
+@dataclass(frozen=True)
+class Found:
+    """What one pass over a folder brought: new rows for four tables, and what is worth saying."""
+
+    pictures: pd.DataFrame
+    listings: pd.DataFrame
+    appearances: pd.DataFrame
+    truth: pd.DataFrame
+    skipped: int  # files that are no pictures
+    torn: int  # pictures filed under two classes: no truth is known
+
+
+def picture_files(folder: Path) -> Iterator[Path]:
+    """Every file below a folder that nobody hid, sorted, links to folders not followed."""
+    for where, inside, names in os.walk(folder):
+        inside[:] = sorted(name for name in inside if not name.startswith("."))
+        for name in sorted(names):
+            if not name.startswith("."):
+                yield Path(where) / name
+
+
+def class_folders(folder: Path) -> list[str]:
+    """Names of the folders that hold pictures below `folder`, sorted; none when the pictures lie flat."""
+    holders = {path.parent for path in picture_files(folder) if path.suffix.lower() in ENDINGS} - {folder}
+    return sorted({holder.name for holder in holders if holder.name not in SPLIT_FOLDERS})
+
+
+def check_classes(found: list[str], allowed: list[str], where: str, task: str) -> None:
+    """Raise one clear line when some of the names found are not classes of the task."""
+    unknown = [name for name in found if name not in allowed]
+    if unknown:
+        more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
+        raise UserError(
+            f"{where}: {', '.join(map(repr, unknown[:5]))}{more}: no such class in task {task}; "
+            f"its classes: {', '.join(allowed)}"
+        )
+
+
+def read_folder(
+    folder: Path,
+    root: Path,
+    at: pd.Timestamp,
+    task: str | None = None,
+    classes: list[str] | None = None,
+    link: bool = False,
+) -> Found:
+    """Take in every picture below `folder`: bytes into blobs now, rows returned for the tables.
+
+    Each file is a listing of its own, called by its path from the folder's own name on. With a task, the name of the
+    folder that holds a picture is its known class; `train` and `validation` are looked through.
+    """
+    ids: dict[str, tuple[str, int]] = {}
+    shown: list[tuple[str, str]] = []
+    labels: dict[str, set[str]] = {}
+    skipped = 0
+    files = list(picture_files(folder))
+    try:
+        for path in _counted(files):
+            data = path.read_bytes()
+            if path.suffix.lower() not in ENDINGS and kind_of(data) is None:
+                skipped += 1
+                continue
+            image_id, blob = put(root, data, path if link else None)
+            ids[image_id] = (blob, len(data))
+            shown.append((image_id, (Path(folder.name) / path.relative_to(folder)).as_posix()))
+            if classes and path.parent != folder and path.parent.name in classes:
+                labels.setdefault(image_id, set()).add(path.parent.name)
+    except KeyboardInterrupt:
+        raise Interrupted("stopped; run the same command again to go on: what was copied is not copied twice") from None
+    except OSError as error:
+        raise UserError(f"{error.filename or folder}: {error.strerror}") from error
+    local = {"marketplace": MARKETPLACE, "first_seen_at": at}
+    known = {image_id: next(iter(names)) for image_id, names in labels.items() if len(names) == 1}
+    return Found(
+        PICTURES.frame({"image_id": key, "blob": blob, "bytes": size} for key, (blob, size) in ids.items()),
+        LISTINGS.frame({**local, "listing_id": place, "source": "folder", "fetched_at": at} for _, place in shown),
+        APPEARANCES.frame(
+            {**local, "image_id": key, "listing_id": place, "position": 0, "url": place} for key, place in shown
+        ),
+        TRUTH.frame(
+            {"image_id": key, "task": task, "label": label, "source": f"folder {folder.name}"}
+            for key, label in known.items()
+        ),
+        skipped,
+        len(labels) - len(known),
+    )
+
+
+def _counted(files: list[Path]) -> Iterator[Path]:
+    with progress(len(files), "files") as bar:
+        for path in files:
+            yield path
+            bar.update()
+
+
+def import_folder(
+    workspace: Workspace, folder: Path, task: str | None = None, truth: bool = True, link: bool = False
+) -> Imported:
+    """Take a folder into the workspace: pictures, listings, appearances, and TRUTH where it has class folders.
+
+    Run again it adds only what is new. A class folder that the task does not know is refused before anything is written.
+    """
+    folder = Path(folder).resolve()
+    if not folder.is_dir():
+        raise UserError(
+            f"{folder}: {'is a file' if folder.exists() else 'no such folder'}; a folder of pictures is expected"
+        )
+    named = class_folders(folder) if truth else []
+    asked = workspace.task(task) if named or task else None
+    if asked and named:
+        check_classes(
+            named, asked.keys, f"{folder} (say --no-truth to take the pictures without known classes)", asked.task
+        )
+    sweep(workspace.root)
+    classes = asked.keys if asked and named else None
+    found = read_folder(folder, workspace.root, pd.Timestamp(now()), asked.task if asked else None, classes, link)
+    if not len(found.pictures):
+        raise UserError(f"{folder}: holds no pictures ({', '.join(sorted(ENDINGS))} are taken)")
+    new = add_rows(PICTURES, workspace.table("pictures"), found.pictures)
+    add_rows(LISTINGS, workspace.table("listings"), found.listings)
+    add_rows(APPEARANCES, workspace.table("appearances"), found.appearances)
+    if asked and len(found.truth):
+        replace_rows(TRUTH, workspace.of_task(asked.task, "truth"), found.truth)
+    return Imported(len(found.pictures), new, len(found.truth), found.skipped, found.torn)
+
+
+def describe(done: Imported) -> str:
+    """What an import did, in one line."""
+    said = [f"{done.pictures} pictures, {done.new} of them new"]
+    notes = (
+        (done.truth, "with a known class"),
+        (done.torn, "filed under two classes, so with none"),
+        (done.skipped, "other files left alone"),
+    )
+    return "; ".join(said + [f"{count} {what}" for count, what in notes if count])

@@ -1,0 +1,79 @@
+"""A picture as a person sees it: turned upright, transparency on white, 8 bits a channel.
+
+What is hashed, shown to workers and trained on must be the same picture, so every part opens pictures through this file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+# Only formats that product photos come in. Pillow opens many more, some through outside programs (EPS runs Ghostscript).
+FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "AVIF", "BMP", "TIFF", "JPEG2000")
+
+
+class TooManyPixels(ValueError):
+    """The header promises more pixels than anyone wants to decode."""
+
+
+def open_picture(source: Path | bytes, max_pixels: int = 178_000_000) -> Image.Image:
+    """The picture at a path or in bytes, its header read and its pixels not yet.
+
+    Raises TooManyPixels above `max_pixels`, and UnidentifiedImageError or OSError for what is no picture.
+    """
+    from PIL import Image
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # our own limit below is lower than the size that Pillow warns of
+        try:
+            image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS)
+        except Image.DecompressionBombError as error:
+            raise TooManyPixels("more than 178 megapixels") from error
+    if image.width * image.height > max_pixels:
+        image.close()
+        raise TooManyPixels(f"{image.width} x {image.height}")
+    return image
+
+
+def as_seen(image: Image.Image) -> Image.Image:
+    """The picture upright, in 8-bit RGB, transparent parts white. Loads all pixels; raises OSError when they are cut off."""
+    from PIL import Image, ImageOps
+
+    image.load()  # Pillow's verify() passes files that are cut in half
+    with contextlib.suppress(SyntaxError, ValueError, TypeError, KeyError, OverflowError):  # a damaged EXIF block
+        image = ImageOps.exif_transpose(image)
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        image = _eight_bits(image)
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        layer = image.convert("RGBA")
+        white = Image.new("RGBA", layer.size, "white")
+        return Image.alpha_composite(white, layer).convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """A picture of 16, 32 or float bits in 8: Pillow's own convert() clips, which turns nearly everything white."""
+    import numpy as np
+    from PIL import Image
+
+    values = np.asarray(image).astype(np.float64)
+    if image.mode.startswith("I;16"):
+        return Image.fromarray((values / 257).round().astype(np.uint8))
+    values = np.nan_to_num(values)
+    low, high = float(values.min()), float(values.max())
+    return Image.fromarray(((values - low) * (255 / ((high - low) or 1))).round().astype(np.uint8))
+
+
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """Width and height as a person sees them, from the header alone."""
+    try:
+        turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+    except (SyntaxError, ValueError, TypeError, KeyError, OSError):
+        turned = False
+    return (image.height, image.width) if turned else (image.width, image.height)
