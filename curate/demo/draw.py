@@ -1,6 +1,7 @@
 """What every drawn product photo needs: a canvas of coordinates, soft-edged shapes, light, shadow and a camera.
 
-Everything is arrays of one size, [height, width] for a mask or a distance and [height, width, 3] for colors from 0 to 1.
+Everything is arrays of one size, [height, width] for a mask or a distance and [3, height, width] for colors from 0 to 1
+(planes first: numpy multiplies a plane by a mask five times as fast as pixels of three).
 A shape is a distance to its edge, positive inside; `cover` turns it into an antialiased mask.
 """
 
@@ -44,8 +45,13 @@ def rod(x: Array, y: Array, a: tuple[float, float], b: tuple[float, float], r: f
 
 def mix(below: Array | Color, above: Array | Color, alpha: Array) -> Array:
     """`above` laid over `below` where alpha is 1."""
-    low, high = np.asarray(below, np.float32), np.asarray(above, np.float32)
-    return low + (high - low) * alpha[..., None]
+    low, high = planes(below), planes(above)
+    return low + (high - low) * alpha
+
+
+def planes(paint: Array | Color) -> Array:
+    """Paint as planes: an array as it is, one color as [3, 1, 1]."""
+    return np.asarray(paint, np.float32).reshape(3, 1, 1) if isinstance(paint, tuple) else paint
 
 
 def hsv(hue: float, saturation: float, value: float) -> Color:
@@ -86,16 +92,17 @@ class Canvas:
         moved = ImageChops.offset(mask, round(dx), round(dy))
         moved.paste(0, (0, 0, mask.width, round(dy)))  # offset wraps around
         soft = np.asarray(moved.filter(ImageFilter.GaussianBlur(blur)), np.float32) / 255
-        self.color = self.color * (1 - np.float32(strength) * soft[..., None])
+        self.color = self.color * (1 - np.float32(strength) * soft)
 
     def shade(self, factor: Array, mask: Array) -> None:
         """Multiply the light inside a mask."""
-        self.color = self.color * (1 + (factor - 1) * mask)[..., None]
+        self.color = self.color * (1 + (factor - 1) * mask)
 
     def picture(self) -> Image.Image:
         """The finished photo, with the grain of a small camera."""
         grain = self.rng.standard_normal(self.x.shape, np.float32) * np.float32(self.noise)
-        return Image.fromarray((np.clip(self.color + grain[..., None], 0, 1) * 255 + 0.5).astype(np.uint8))
+        pixels = (np.clip(self.color + grain, 0, 1) * 255 + np.float32(0.5)).astype(np.uint8)
+        return Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
 
 
 def canvas(
@@ -131,4 +138,4 @@ def background(rng: np.random.Generator, size: tuple[int, int]) -> Array:
         rows = gy * rng.uniform(8, 14) + 0.3 * np.sin(gx * rng.uniform(2, 4))
         light = light * (1 + 0.05 * np.sin(rows * 3.1) * np.sin(rows * 7.7 + gx * 2))
         light = light * (1 - 0.18 * np.exp(-(((gy * 2.5) % 1 - 0.5) ** 2) * 4000))
-    return (np.asarray(base, np.float32) * light[..., None]).astype(np.float32)
+    return (planes(base) * light).astype(np.float32)

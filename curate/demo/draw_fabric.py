@@ -189,7 +189,7 @@ def _floral(cloth: Print, u: Array, v: Array, px: float) -> Array:
     r, angle = np.hypot(x, y), np.arctan2(y, x)
     soft = px * 2 / cloth.cell
     leaf = hsv(0.3 + 0.1 * float(cloth.table[0, 0]), 0.55, 0.5 if luma(cloth.base) > 0.5 else 0.75)
-    color = np.broadcast_to(np.asarray(cloth.base, np.float32), (*x.shape, 3))
+    color: Array | Color = cloth.base
     for side in (0.55, -0.75):  # two leaves behind each flower
         lx, ly = _spin(x, y, np.full_like(x, side * 3))
         blade = np.float32(0.2) * (1 - ((lx - np.float32(0.62)) / np.float32(0.4)) ** 2) - np.abs(ly)
