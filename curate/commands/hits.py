@@ -1,9 +1,299 @@
-"""Commands of the hits stage."""
+"""Commands of the requester: gold, the entry test, HITs and their answers, simulated workers."""
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
 import typer
+
+from curate.commands.options import EndpointOption, SeedOption, TaskOption, WorkspaceOption, YesOption
+from schemas.errors import UserError
+
+if TYPE_CHECKING:
+    from curate.workspace import Workspace
 
 
 def register(app: typer.Typer) -> None:
-    """Add this stage's commands to the app."""
+    """Add `gold import`, `qual create` and `hits create | status | collect | review`."""
+    gold = typer.Typer(
+        no_args_is_help=True, help="Pictures whose answer is known: for the entry test, and hidden in HITs."
+    )
+    qual = typer.Typer(no_args_is_help=True, help="The entry test that lets a worker in.")
+    hits = typer.Typer(
+        no_args_is_help=True, help="Ask people: make HITs, see how far they are, collect and judge answers."
+    )
+    app.add_typer(gold, name="gold")
+    app.add_typer(qual, name="qual")
+    app.add_typer(hits, name="hits")
+    gold.command("import")(gold_import_command)
+    qual.command("create")(qual_create_command)
+    hits.command("create")(hits_create_command)
+    hits.command("status")(hits_status_command)
+    hits.command("collect")(hits_collect_command)
+    hits.command("review")(hits_review_command)
+
+
+PicturesOption = Annotated[
+    str | None,
+    typer.Option("--pictures-url", help="Where workers' browsers find pictures; default: ENDPOINT/picture."),
+]
+
+
+def gold_import_command(
+    file: Annotated[Path, typer.Argument(help="CSV or Parquet with image_id,label[,use,explanation].")],
+    workspace: WorkspaceOption = None,
+    task: TaskOption = None,
+) -> None:
+    """Add pictures whose answer is known; without a `use` they fill the entry test first, the rest are hidden in HITs."""
+    from curate.crowd.gold import add_gold, read_gold
+    from curate.workspace import open_workspace
+    from schemas.tables import GOLD, PICTURES
+
+    here = open_workspace(workspace)
+    asked = here.task(task)
+    path = here.of_task(asked.task, "gold")
+    with here.lock("curate gold import"):
+        pictures = PICTURES.read(here.table("pictures"), ["image_id", "dropped"])
+        gold = add_gold(read_gold(file), GOLD.read_if_there(path), pictures, asked, file.name)
+        GOLD.write(gold, path)
+        uses = gold.loc[gold["task"] == asked.task, "use"].value_counts().to_dict()
+        here.log("gold import", inputs=[file], outputs=[path], uses=uses)
+    said = ", ".join(f"{count} {use}" for use, count in sorted(uses.items(), reverse=True))
+    typer.echo(f"gold of task {asked.task}: {said} -> {here.relative(path)}")
+
+
+def qual_create_command(
+    workspace: WorkspaceOption = None,
+    task: TaskOption = None,
+    endpoint: EndpointOption = None,
+    pictures_url: PicturesOption = None,
+) -> None:
+    """Make the entry test at the crowd, or find it there when it has been made."""
+    from contextlib import closing
+
+    from curate.crowd.qualification import create_test
+    from curate.crowd.requester import Requester
+    from curate.workspace import open_workspace
+    from schemas.tables import GOLD
+
+    here = open_workspace(workspace)
+    asked = here.task(task)
+    requester = Requester(endpoint or here.config.endpoint)
+    with here.lock("curate qual create"), closing(here.project()) as project:
+        gold = GOLD.read(here.of_task(asked.task, "gold"))
+        where = pictures_url or f"{requester.endpoint}/picture"
+        identity, questions, new = create_test(requester, project, asked, gold, here.config.name, where)
+        here.log(
+            "qual create",
+            inputs=[here.of_task(asked.task, "gold")],
+            qualification_type_id=identity,
+            questions=questions,
+        )
+    verb = "made" if new else "was there already"
+    typer.echo(
+        f"entry test of task {asked.task} {verb}: {questions} questions, pass mark {asked.crowd.pass_mark}% -> {identity}"
+    )
+
+
+def hits_create_command(
+    images: Annotated[int, typer.Option("--images", "-n", help="Random pictures that shall be asked about in all.")],
+    workspace: WorkspaceOption = None,
+    task: TaskOption = None,
+    seed: SeedOption = 0,
+    yes: YesOption = False,
+    endpoint: EndpointOption = None,
+    pictures_url: PicturesOption = None,
+) -> None:
+    """Ask people about a random sample of pictures; run again with the same number, it asks nothing twice."""
+    from contextlib import closing
+
+    from curate.crowd.qualification import requirement
+    from curate.crowd.requester import Requester
+    from curate.crowd.rounds import create, plan
+    from curate.workspace import open_workspace, progress
+    from schemas.tables import CLUSTERS, GOLD, LABELS, PICTURES
+
+    here = open_workspace(workspace)
+    asked = here.task(task)
+    requester = Requester(endpoint or here.config.endpoint)
+    with here.lock("curate hits create"), closing(here.project()) as project:
+        planned = plan(
+            project,
+            asked,
+            name=here.config.name,
+            endpoint=requester.endpoint,
+            wanted=images,
+            seed=seed,
+            pictures=PICTURES.read(here.table("pictures"), ["image_id", "dropped"]),
+            clusters=CLUSTERS.read(here.table("clusters")),
+            gold=GOLD.read_if_there(here.of_task(asked.task, "gold")),
+            labels=LABELS.read_if_there(here.of_task(asked.task, "labels")),
+        )
+        requirements = requirement(project, asked, requester.endpoint)
+        for line in planned.lines():
+            typer.echo(line)
+        if planned.nothing:
+            _write_tables(here, project, asked.task)
+            typer.echo(f"nothing to make: {planned.asked} random pictures of task {asked.task} have been asked about")
+            return
+        _agree(yes, f"Make {len(planned.new) + len(planned.waiting)} HITs at {requester.endpoint}?")
+        where = pictures_url or f"{requester.endpoint}/picture"
+        with progress(len(planned.waiting) + len(planned.new), "making HITs", " HIT") as bar:
+            made = create(project, requester, asked, planned, where, requirements, bar.update)
+        outputs = _write_tables(here, project, asked.task)
+        here.log(
+            "hits create", outputs=outputs, hits=made, pictures=planned.pictures, seed=seed, endpoint=requester.endpoint
+        )
+    typer.echo(f"{made} HITs made -> {here.relative(outputs[0])}")
+
+
+def hits_status_command(
+    workspace: WorkspaceOption = None, task: TaskOption = None, endpoint: EndpointOption = None
+) -> None:
+    """Say how far the HITs of a task are, what was answered, and what it cost."""
+    from contextlib import closing
+
+    from curate.crowd.progress import describe
+    from curate.crowd.requester import Requester
+    from curate.workspace import open_workspace
+
+    here = open_workspace(workspace)
+    asked = here.task(task)
+    requester = Requester(endpoint or here.config.endpoint)
+    with closing(here.project()) as project:
+        for line in describe(project, requester, asked):
+            typer.echo(line)
+
+
+def hits_collect_command(
+    workspace: WorkspaceOption = None,
+    task: TaskOption = None,
+    endpoint: EndpointOption = None,
+    again: Annotated[bool, typer.Option("--again", help="Also read HITs that were complete before.")] = False,
+) -> None:
+    """Read the answers that have come in; run it as often as you like."""
+    from contextlib import closing
+
+    from curate.crowd import journal
+    from curate.crowd.collect import collect
+    from curate.crowd.requester import Requester
+    from curate.workspace import open_workspace, progress
+    from schemas.tables import VOTES
+
+    here = open_workspace(workspace)
+    asked = here.task(task)
+    requester = Requester(endpoint or here.config.endpoint)
+    path = here.of_task(asked.task, "votes")
+    with here.lock("curate hits collect"), closing(here.project()) as project:
+        with progress(None, "reading answers", " HIT") as bar:
+            found = collect(project, requester, asked, VOTES.read_if_there(path), again, bar.update)
+        VOTES.write(found.votes, path)
+        journal.collected(project, found.finished)
+        outputs = [path, *_write_tables(here, project, asked.task)]
+        here.log("hits collect", outputs=outputs, hits=found.hits, new=found.new, votes=len(found.votes))
+    typer.echo(
+        f"{found.hits} HITs read: {found.new} new assignments, {len(found.votes)} votes in all -> {here.relative(path)}"
+    )
+
+
+def hits_review_command(
+    workspace: WorkspaceOption = None,
+    task: TaskOption = None,
+    endpoint: EndpointOption = None,
+    reject_below: Annotated[
+        float,
+        typer.Option(
+            help="Reject workers whose share of right answers on hidden gold is under this; 0 rejects nobody."
+        ),
+    ] = 0.0,
+    yes: YesOption = False,
+) -> None:
+    """Approve the collected assignments, and reject those of workers who failed the hidden gold; shows it first."""
+    from contextlib import closing
+
+    from curate.crowd.requester import Requester
+    from curate.crowd.review import judge, plan_lines, review, with_statuses
+    from curate.workspace import open_workspace, progress
+    from schemas.tables import GOLD, VOTES
+
+    here = open_workspace(workspace)
+    asked = here.task(task)
+    requester = Requester(endpoint or here.config.endpoint)
+    path = here.of_task(asked.task, "votes")
+    with here.lock("curate hits review"), closing(here.project()) as project:
+        votes = VOTES.read(path)
+        mine = votes[votes["endpoint"] == requester.endpoint]
+        verdicts = judge(mine, GOLD.read_if_there(here.of_task(asked.task, "gold")), reject_below)
+        for line in plan_lines(verdicts):
+            typer.echo(line)
+        if not verdicts:
+            return
+        _agree(yes, f"Judge {len(verdicts)} assignments?")
+        with progress(len(verdicts), "judging", " assignment") as bar:
+            statuses = review(project, requester, asked, verdicts, bar.update)
+        VOTES.write(with_statuses(votes, statuses), path)
+        counts = {status: list(statuses.values()).count(status) for status in sorted(set(statuses.values()))}
+        here.log("hits review", outputs=[path, *_write_tables(here, project, asked.task)], counts=counts)
+    typer.echo(
+        ", ".join(f"{count} {status.lower()}" for status, count in counts.items()) + f" -> {here.relative(path)}"
+    )
+
+
+def simulate_command(
+    workspace: WorkspaceOption = None,
+    task: TaskOption = None,
+    workers: Annotated[int, typer.Option(help="How many simulated workers come.")] = 12,
+    seed: SeedOption = 0,
+    endpoint: EndpointOption = None,
+    model: Annotated[Path | None, typer.Option(help="Error model to use, as an earlier run wrote it.")] = None,
+    pace: Annotated[float, typer.Option(help="1 takes the time that people take, 0 none.", min=0)] = 0.0,
+) -> None:
+    """Let simulated workers take the entry test and answer the open HITs; their votes are marked simulated."""
+    from contextlib import closing
+
+    from curate.crowd import journal
+    from curate.crowd.requester import check_endpoint
+    from curate.crowd.simulate import Answerer, draw_workers, read_workers, simulate, write_workers
+    from curate.workspace import open_workspace, progress
+    from schemas.tables import TRUTH
+
+    here = open_workspace(workspace)
+    asked = here.task(task)
+    where = check_endpoint(endpoint or here.config.endpoint)
+    with closing(here.project()) as project:
+        made = journal.entries(project, asked.task, where, "created")
+    if not made:
+        raise UserError(f"task {asked.task}: no HITs at {where}. Make some with `curate hits create --images N`")
+    crowd = read_workers(model) if model else draw_workers(asked.keys, workers, seed)
+    path = write_workers(crowd, here.root / asked.task / "simulated-workers.yaml")
+    known = TRUTH.read_if_there(here.of_task(asked.task, "truth"))
+    truth = dict(zip(known["image_id"], known["label"], strict=True))
+    hit_types = {str(entry.hit_type_id) for entry in made}
+    with progress(None, "simulated workers answer", " assignment") as bar:
+        outcome = simulate(where, crowd, Answerer(seed, truth), hit_types, pace, bar.update)
+    here.log("crowd simulate", outputs=[path], seed=seed, workers=len(crowd), answers=outcome.answers)
+    for line in outcome.lines():
+        typer.echo(line)
+
+
+def _write_tables(here: Workspace, project: Any, task: str) -> list[Path]:
+    """Write HITS and LEDGER as the journal and the ledger have them; returns their paths."""
+    from curate.crowd import budget, journal
+    from schemas.tables import HITS, LEDGER
+
+    return [
+        HITS.write(journal.hits_table(journal.entries(project, task)), here.of_task(task, "hits")),
+        LEDGER.write(budget.ledger(project, task), here.of_task(task, "ledger")),
+    ]
+
+
+def _agree(yes: bool, question: str) -> None:
+    """Go on when a person says yes; raises UserError when they do not, or when nobody is there to ask."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise UserError("nothing was done: this costs money or reaches people, so it asks first; say --yes to go ahead")
+    if not typer.confirm(question):
+        raise UserError("nothing was done")

@@ -1,1 +1,1 @@
-"""People answer."""
+"""People answer: pictures become questions, and answers become votes."""

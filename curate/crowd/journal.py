@@ -1,0 +1,142 @@
+"""The HIT journal in project.db: every HIT is written down before it is made, so that a killed command never asks twice."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from curate.workspace import now
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from schemas.task import Task
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A picture in a HIT, and why it is there."""
+
+    image_id: str
+    chosen_by: str  # random, gold, …
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One HIT of the journal."""
+
+    token: str
+    task: str
+    round: int
+    endpoint: str
+    state: str  # pending (written down, perhaps made), created
+    images: tuple[Asked, ...]
+    reward_cents: int
+    max_assignments: int
+    question_version: int
+    taxonomy_version: int
+    hit_id: str | None = None
+    hit_type_id: str | None = None
+    collected_at: datetime | None = None
+    created_at: datetime | None = None
+
+    @property
+    def image_ids(self) -> list[str]:
+        """Its pictures in order."""
+        return [asked.image_id for asked in self.images]
+
+
+def write_down(project: sqlite3.Connection, entries: Sequence[Entry]) -> None:
+    """Add HITs that are about to be made; call it inside a transaction."""
+    project.executemany(
+        "INSERT INTO hit_journal (token, task, round, endpoint, state, images, reward_cents, max_assignments, "
+        "question_version, taxonomy_version) VALUES (?, ?, ?, ?, 'pending', ?, ?, ?, ?, ?)",
+        [
+            (
+                e.token, e.task, e.round, e.endpoint,
+                json.dumps([{"image_id": a.image_id, "chosen_by": a.chosen_by} for a in e.images]),
+                e.reward_cents, e.max_assignments, e.question_version, e.taxonomy_version,
+            )
+            for e in entries
+        ],
+    )  # fmt: skip
+
+
+def made(project: sqlite3.Connection, token: str, hit_id: str, hit_type_id: str) -> None:
+    """Note that a HIT exists at the endpoint; call it inside a transaction."""
+    project.execute(
+        "UPDATE hit_journal SET state = 'created', hit_id = ?, hit_type_id = ?, created_at = ? WHERE token = ?",
+        (hit_id, hit_type_id, now().isoformat(), token),
+    )
+    project.execute("UPDATE ledger SET hit_id = ? WHERE entry_id = ?", (hit_id, f"reserved:{token}"))
+
+
+def collected(project: sqlite3.Connection, tokens: Sequence[str]) -> None:
+    """Note that all answers of these HITs have been read and judged, so that they need not be read again."""
+    at = now().isoformat()
+    project.executemany("UPDATE hit_journal SET collected_at = ? WHERE token = ?", [(at, token) for token in tokens])
+
+
+def entries(
+    project: sqlite3.Connection, task: str, endpoint: str | None = None, state: str | None = None
+) -> list[Entry]:
+    """HITs of a task in the order they were written down, at one endpoint or all, in one state or any."""
+    where, values = ["task = ?"], [task]
+    for column, value in (("endpoint", endpoint), ("state", state)):
+        if value is not None:
+            where.append(f"{column} = ?")
+            values.append(value)
+    rows = project.execute(f"SELECT * FROM hit_journal WHERE {' AND '.join(where)} ORDER BY rowid", values)
+    return [_entry(row) for row in rows]
+
+
+def _entry(row: sqlite3.Row) -> Entry:
+    facts = dict(row)
+    facts["images"] = tuple(Asked(**asked) for asked in json.loads(facts["images"]))
+    for name in ("collected_at", "created_at"):
+        facts[name] = datetime.fromisoformat(facts[name]) if facts[name] else None
+    return Entry(**facts)
+
+
+def hits_table(journal: Sequence[Entry]) -> pd.DataFrame:
+    """The HITs that exist, as the HITS table: one row per picture of each."""
+    from schemas.tables import HITS
+
+    return HITS.frame(
+        {
+            "hit_id": entry.hit_id,
+            "image_id": asked.image_id,
+            "task": entry.task,
+            "position": position,
+            "round": entry.round,
+            "chosen_by": asked.chosen_by,
+            "reward_usd": entry.reward_cents / 100,
+            "max_assignments": entry.max_assignments,
+            "endpoint": entry.endpoint,
+            "question_version": entry.question_version,
+            "taxonomy_version": entry.taxonomy_version,
+            "created_at": entry.created_at,
+        }
+        for entry in journal
+        if entry.hit_id
+        for position, asked in enumerate(entry.images)
+    )
+
+
+def asked(journal: Sequence[Entry], chosen_by: str | None = None) -> set[str]:
+    """Pictures that somebody is or was asked about, gold left out; or those chosen for one reason."""
+    return {
+        a.image_id
+        for entry in journal
+        for a in entry.images
+        if (a.chosen_by == chosen_by if chosen_by else a.chosen_by != "gold")
+    }
+
+
+def question_of(task: Task) -> tuple[int, int]:
+    """Versions of the question and of the class list, as the journal keeps them."""
+    return task.question_version, task.taxonomy_version
