@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated, Any
+
 import typer
 
 from schemas.command import run
@@ -14,6 +17,116 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
 )
+
+ManifestOption = Annotated[Path, typer.Option("--manifest", "-m", help="The data set, e.g. apron.parquet.")]
+FractionOption = Annotated[
+    float, typer.Option("--label-fraction", help="Share of the train labels to use; the rest joins the unlabeled pool.")
+]
+UnlabeledOption = Annotated[
+    str | None, typer.Option("--unlabeled", help="How much of the unlabeled pool to use: a count, or a share like 50%.")
+]
+OutOption = Annotated[
+    Path | None,
+    typer.Option("--out", help="Run folder; default: runs/<task>-<method>-<percent>-s<seed> in the workspace."),
+]
+RecipeOption = Annotated[
+    str, typer.Option("--recipe", help="default, paper (MAE weights, non-commercial), cpu (small, minutes), cpu-quick.")
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="Change one number of the recipe; may be repeated."),
+]
+WeightsOption = Annotated[Path | None, typer.Option("--weights", help="Start from a .safetensors or .pth file.")]
+SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of every random choice.")]
+PicturesOption = Annotated[
+    Path | None, typer.Option("--pictures", help="Folder that the manifest's paths start from; default: its workspace.")
+]
+HoursOption = Annotated[
+    float, typer.Option("--max-hours", help="Without a GPU, refuse a run estimated to take longer.")
+]
+FreshOption = Annotated[bool, typer.Option("--fresh", help="Forget what the run folder holds and train again.")]
+
+
+@app.command("resnet18")
+def resnet18_command(
+    manifest: ManifestOption,
+    label_fraction: FractionOption = 1.0,
+    out: OutOption = None,
+    recipe: RecipeOption = "default",
+    changes: SetOption = None,
+    weights: WeightsOption = None,
+    seed: SeedOption = 0,
+    pictures: PicturesOption = None,
+    max_hours: HoursOption = 2.0,
+    fresh: FreshOption = False,
+) -> None:
+    """Fine-tune ResNet18 on the labeled pictures."""
+    _train(**{**locals(), "method": "resnet18"})
+
+
+@app.command("vit")
+def vit_command(
+    manifest: ManifestOption,
+    label_fraction: FractionOption = 1.0,
+    out: OutOption = None,
+    recipe: RecipeOption = "default",
+    changes: SetOption = None,
+    weights: WeightsOption = None,
+    seed: SeedOption = 0,
+    pictures: PicturesOption = None,
+    max_hours: HoursOption = 2.0,
+    fresh: FreshOption = False,
+) -> None:
+    """Fine-tune a vision transformer on the labeled pictures."""
+    _train(**{**locals(), "method": "vit"})
+
+
+@app.command("semivit")
+def semivit_command(
+    manifest: ManifestOption,
+    label_fraction: FractionOption = 1.0,
+    unlabeled: UnlabeledOption = None,
+    stage1: Annotated[
+        Path | None, typer.Option("--stage1", help="Start from this vit run instead of training stage 1.")
+    ] = None,
+    out: OutOption = None,
+    recipe: RecipeOption = "default",
+    changes: SetOption = None,
+    weights: WeightsOption = None,
+    seed: SeedOption = 0,
+    pictures: PicturesOption = None,
+    max_hours: HoursOption = 2.0,
+    fresh: FreshOption = False,
+) -> None:
+    """Train Semi-ViT: a vision transformer that also learns from the unlabeled pictures, taught by its own average."""
+    _train(**{**locals(), "method": "semivit"})
+
+
+def _train(*, changes: list[str] | None, **asked: Any) -> None:
+    """Train and say the result in one line."""
+    from train.report import one_line
+    from train.run import Request, train
+
+    request = Request(changes=tuple(changes or ()), **asked)
+    typer.echo(f"{one_line(train(request))} -> {request.folder}")
+
+
+@app.command("report")
+def report_command(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders to compare; they must share one manifest.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Write to FILE.html, .md or .json; default: print it.")
+    ] = None,
+) -> None:
+    """Compare runs in the paper's table: method and label share, Acc@1, Acc@5, cross entropy."""
+    from train.report import report, write_report
+
+    table = report(runs)
+    if out is None:
+        typer.echo(table.markdown())
+        return
+    write_report(table, out)
+    typer.echo(f"{len(runs)} runs compared -> {out}")
 
 
 def main() -> None:

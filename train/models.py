@@ -1,0 +1,163 @@
+"""Models by timm's name, with their weights, their license and their own normalization."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from schemas.errors import UserError
+from train.recipe import Recipe, model_arguments
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What a person must know about a model: its name, where its weights come from, and under which license."""
+
+    name: str
+    weights: str  # "random", the published tag, or the file
+    license: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    parameters: int
+
+    def as_json(self) -> dict[str, Any]:
+        """For the run record."""
+        return asdict(self)
+
+
+def build_model(recipe: Recipe, n_classes: int, seed: int, weights: Path | None = None) -> tuple[nn.Module, ModelFacts]:
+    """The recipe's model with a fresh head for `n_classes`, and the facts about it.
+
+    Weights come from `weights` if given (a .safetensors or .pth file; other heads and decoders in it are ignored), else from
+    timm's published ones when the recipe says pretrained, else they are random. Raises UserError, within seconds also when
+    offline, for an unknown model, a missing file, and weights that do not fit.
+    """
+    if weights is not None and not weights.is_file():
+        raise UserError(f"--weights {weights}: no such file")
+    wants_published = recipe.pretrained and weights is None
+    if wants_published and not _hub_answers():
+        os.environ["HF_HUB_OFFLINE"] = (
+            "1"  # before timm is imported: then a missing file is an answer, not a minute of retries
+        )
+    import timm
+    from timm.data.config import resolve_model_data_config
+
+    torch.manual_seed(seed)
+    model = _create(recipe, n_classes)
+    published: Any = timm.models.get_pretrained_cfg(recipe.model)
+    if weights is not None or wants_published:
+        torch.manual_seed(seed)
+        loaded = _create_loaded(recipe, n_classes, weights)
+        if not _took_weights(model, loaded):
+            raise UserError(f"{weights}: its weights do not fit {recipe.model}; was it saved from another model?")
+        model = loaded
+    if recipe.head_std is not None and (weights is not None or wants_published):
+        head: Any = model.get_classifier()  # type: ignore[operator]
+        nn.init.trunc_normal_(head.weight, std=recipe.head_std)
+    config = resolve_model_data_config(model)
+    license_ = "none: random weights" if not (weights or wants_published) else _license(published, weights)
+    source = str(weights) if weights else (published.hf_hub_id or recipe.model) if wants_published else "random"
+    count = sum(p.numel() for p in model.parameters())
+    return model, ModelFacts(recipe.model, source, license_, tuple(config["mean"]), tuple(config["std"]), count)
+
+
+def _license(published: Any, weights: Path | None) -> str:
+    """The license of published weights; of a file only what its name's published twin has."""
+    known = getattr(published, "license", None) or "unknown"
+    return known if weights is None else f"of your file; the published weights of this name are {known}"
+
+
+def _arguments(recipe: Recipe, n_classes: int) -> dict[str, Any]:
+    """What timm.create_model is asked for. A model that does not know its picture size or drop-path is not asked."""
+    arguments = model_arguments(recipe) | {"num_classes": n_classes}
+    if recipe.drop_path:
+        arguments["drop_path_rate"] = recipe.drop_path
+    if recipe.pool:
+        arguments["global_pool"] = recipe.pool
+    return arguments
+
+
+def _create(recipe: Recipe, n_classes: int, **loading: Any) -> nn.Module:
+    import timm
+
+    arguments = _arguments(recipe, n_classes)
+    try:
+        with contextlib.suppress(TypeError):  # convolutional networks take any size and know no img_size
+            return timm.create_model(recipe.model, img_size=recipe.image_size, **arguments, **loading)
+        return timm.create_model(recipe.model, **arguments, **loading)
+    except (RuntimeError, ValueError, TypeError, AssertionError) as error:
+        if "nknown model" in str(error) or "nvalid pretrained tag" in str(error):
+            near = timm.list_models(f"*{recipe.model.split('.')[0][:8]}*")[:4]
+            raise UserError(f"--set model={recipe.model}: timm has no such model; near: {', '.join(near)}") from error
+        raise UserError(
+            f"{recipe.model} cannot be made with {arguments}: {' '.join(str(error).split())[:300]}"
+        ) from error
+
+
+def _create_loaded(recipe: Recipe, n_classes: int, weights: Path | None) -> nn.Module:
+    """The model with its weights, or one line about what is wrong with them."""
+    overlay = {"pretrained_cfg_overlay": {"file": str(weights)}} if weights else {}
+    try:
+        return _create(recipe, n_classes, pretrained=True, **overlay)
+    except UserError:
+        if weights is None:
+            raise
+        raise UserError(
+            f"--weights {weights}: its weights do not fit {recipe.model}; saved from another model?"
+        ) from None
+    except Exception as error:  # the hub's client, pickle and safetensors each have their own exceptions
+        if weights is not None:
+            said = " ".join(str(error).split())[:200] or type(error).__name__
+            raise UserError(f"--weights {weights}: cannot be read as .safetensors or .pth weights ({said})") from error
+        raise UserError(
+            f"the weights of {recipe.model} are not on this machine and cannot be fetched. Give a file with --weights FILE, "
+            "or start from random weights with `--recipe cpu` or `--set pretrained=false`"
+        ) from error
+
+
+def _took_weights(fresh: nn.Module, loaded: nn.Module) -> bool:
+    """True when most tensors of two or more dimensions, the head aside, differ from the fresh model of the same seed."""
+    before = {name: value for name, value in fresh.state_dict().items() if value.ndim > 1}
+    after = loaded.state_dict()
+    changed = sum(not torch.equal(value, after[name]) for name, value in before.items())
+    return changed >= 0.5 * (len(before) - 1)
+
+
+def _hub_answers() -> bool:
+    """True when published weights could be fetched: asked within three seconds, not by the client's minute of retries."""
+    if os.environ.get("HF_HUB_OFFLINE", "") not in ("", "0"):
+        return False
+    import urllib.parse
+
+    from huggingface_hub.constants import ENDPOINT
+
+    address = urllib.parse.urlsplit(ENDPOINT)
+    try:
+        with socket.create_connection((address.hostname or "", address.port or 443), timeout=3):
+            return True
+    except OSError:
+        return bool(os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy"))
+
+
+def parameter_groups(model: nn.Module, weight_decay: float, layer_decay: float) -> list[dict[str, Any]]:
+    """AdamW's groups: no decay on 1-D parameters and what the model exempts; `lr_scale` falls with distance from the head."""
+    import timm.optim
+
+    make: Any = timm.optim  # it exports these names without saying so
+
+    exempt: Any = model.no_weight_decay() if hasattr(model, "no_weight_decay") else ()  # type: ignore[operator]
+    if layer_decay == 1:
+        return make.param_groups_weight_decay(model, weight_decay, no_weight_decay_list=exempt)
+    return make.param_groups_layer_decay(model, weight_decay, no_weight_decay_list=exempt, layer_decay=layer_decay)
+
+
+def has_batch_norm(model: nn.Module) -> bool:
+    """True when pictures of one batch influence each other's output."""
+    return any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in model.modules())

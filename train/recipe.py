@@ -1,0 +1,241 @@
+"""Recipes: every number of a training run, where it comes from, and how a person changes one with `--set name=value`.
+
+One frozen dataclass per kind of training; its defaults are the published numbers. A named recipe is the same dataclass
+with other values. The run folder keeps the whole of it as JSON.
+
+Sources: "mae" is the fine-tuning recipe of the masked-autoencoder study for ViT-B, "semi-vit" the published commands of
+Semi-ViT for ViT-B at 10 % labels, "measured" our own runs on two CPU cores.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from schemas.errors import UserError
+
+METHODS = ("resnet18", "vit", "semivit")
+
+
+@dataclass(frozen=True)
+class Supervised:
+    """Supervised fine-tuning: `train resnet18`, `train vit`, and stage 1 of `train semivit`."""
+
+    # model
+    model: str = "vit_base_patch16_224.augreg_in21k"  # timm name; these weights are apache-2.0, MAE's are cc-by-nc-4.0
+    model_args: str = ""  # further arguments of timm.create_model, e.g. "patch_size=4,depth=6"
+    pretrained: bool = True  # False = random weights, for machines without weights
+    pool: str = ""  # "avg" = mean of the patch tokens (mae); "" = as the model is published
+    head_std: float | None = None  # spread of the fresh head's weights; mae: 2e-5; None = the model's own
+    drop_path: float = 0.1  # semi-vit, ViT-B 10 % labels
+    # pictures
+    image_size: int = 224  # px, mae
+    crop_pct: float = 0.875  # evaluation: short side to image_size / crop_pct, then the center (224 of 256), mae
+    crop_scale: float = 0.08  # least share of the picture in a random crop, mae
+    flip: float = 0.5  # share mirrored left to right
+    rand_ops: int = 2  # RandAugment operations a picture, mae
+    rand_magnitude: float = 9.0  # of 10, mae (rand-m9-mstd0.5-inc1)
+    erase: float = 0.25  # share of pictures with a noise box, semi-vit
+    mixup: float = 0.8  # Beta parameter, 0 = off, semi-vit
+    cutmix: float = 1.0  # Beta parameter, 0 = off, semi-vit
+    smoothing: float = 0.1  # of labels, mae
+    # optimization
+    batch_size: int = 512  # semi-vit: 8 GPUs x 64
+    epochs: float = 100.0  # passes over the labeled pictures, semi-vit
+    warmup_epochs: float = 5.0  # mae
+    base_lr: float = 2.5e-4  # lr = base_lr x batch_size / 256, semi-vit
+    min_lr: float = 1e-6  # mae
+    weight_decay: float = 0.05  # not on 1-D parameters, position and class token, mae
+    beta2: float = 0.999  # AdamW, mae
+    layer_decay: float = 0.65  # each layer further from the head learns slower by this; 1 = off, semi-vit
+    clip_grad: float | None = None  # largest gradient norm; none in mae
+    # judging
+    eval_every: int = 100  # steps between two looks at val
+
+    @property
+    def lr(self) -> float:
+        """Peak learning rate: base_lr for 256 pictures, scaled to the batch."""
+        return self.base_lr * self.batch_size / 256
+
+
+@dataclass(frozen=True)
+class SemiSupervised(Supervised):
+    """Semi-ViT: stage 1 as above, then an EMA teacher and probabilistic pseudo mixup on the unlabeled pictures."""
+
+    semi_steps: int = 44_375  # semi-vit: 100 passes over 284K unlabeled pictures, 640 a step; independent of the pool
+    semi_batch: int = 128  # labeled pictures a step, semi-vit
+    mu: float = 5.0  # unlabeled pictures per labeled one, semi-vit
+    semi_base_lr: float = 1e-3  # lr = this x semi_batch / 256, semi-vit
+    semi_warmup: float = 0.05  # share of the steps; semi-vit: 5 of 100 epochs
+    semi_layer_decay: float = 0.75  # semi-vit
+    threshold: float = 0.5  # semi-vit, ViT-B 10 %: the pair's greater confidence must reach it
+    lambda_u: float = 5.0  # weight of the unlabeled loss, semi-vit
+    lambda_warmup: float = 0.0  # share of the steps in which that weight grows from 0; semi-vit: none
+    semi_cutmix: float = 0.5  # share of pairs joined by CutMix instead of Mixup, semi-vit
+    semi_mixup_labeled: bool = True  # Mixup/CutMix on the labeled pictures in stage 2 too; semi-vit: off at 1 % labels
+    ema_horizon: float = 0.056  # share of the run that the teacher remembers; semi-vit: 1e4 of 180K steps
+    ema_decay: float | None = None  # overrides ema_horizon; semi-vit: .9999
+    jitter: float = 0.4  # brightness, contrast, color of the weak view, semi-vit
+    pool_has_labeled: bool = False  # labeled pictures in the unlabeled pool too; FixMatch does, semi-vit does not
+
+    @property
+    def semi_lr(self) -> float:
+        """Peak learning rate of stage 2."""
+        return self.semi_base_lr * self.semi_batch / 256
+
+    @property
+    def decay(self) -> float:
+        """How much of the teacher stays at each step: the horizon is a share of the run, so short runs forget faster."""
+        if self.ema_decay is not None:
+            return self.ema_decay
+        return max(0.0, 1 - 1 / max(1.0, self.ema_horizon * self.semi_steps))
+
+
+Recipe = Supervised | SemiSupervised
+
+# timm's published fine-tuning of ResNet18 is for ImageNet from scratch; for a few thousand pictures a gentler one is usual.
+_RESNET = Supervised(
+    model="resnet18.a1_in1k", drop_path=0.0, crop_scale=0.2, base_lr=1e-3, layer_decay=1.0, batch_size=128, epochs=50,
+    erase=0.0, mixup=0.0, cutmix=0.0,
+)  # fmt: skip
+_MAE: dict[str, Any] = {
+    "model": "vit_base_patch16_224.mae",
+    "pool": "avg",
+    "head_std": 2e-5,
+}  # mae; weights are cc-by-nc-4.0
+
+# Small models that start from random weights and train in about two minutes on two cores, for demos, tests and trying out.
+# All measured on the drawn marketplace; they say nothing about what pretrained models reach.
+_SMALL: dict[str, Any] = {
+    "pretrained": False, "drop_path": 0.0, "image_size": 64, "crop_scale": 0.35, "rand_ops": 1, "rand_magnitude": 5.0,
+    "erase": 0.0, "mixup": 0.0, "cutmix": 0.0, "batch_size": 32, "layer_decay": 1.0, "min_lr": 1e-5, "eval_every": 50,
+}  # fmt: skip
+_RESNET_CPU = Supervised(**_SMALL | {"model": "resnet18", "epochs": 36, "warmup_epochs": 2, "base_lr": 8e-3})
+_VIT_CPU: dict[str, Any] = _SMALL | {
+    "model": "vit_tiny_r_s16_p8_224", "model_args": "patch_size=2", "epochs": 40, "warmup_epochs": 3, "base_lr": 4e-3,
+}  # fmt: skip
+_SEMI_CPU: dict[str, Any] = _VIT_CPU | {
+    "semi_steps": 250, "semi_batch": 16, "mu": 3.0, "semi_base_lr": 4e-3, "semi_layer_decay": 1.0,
+    "semi_mixup_labeled": False, "lambda_u": 2.0, "ema_horizon": 0.1,
+}  # fmt: skip
+
+RECIPES: dict[str, dict[str, Recipe]] = {
+    "resnet18": {
+        "default": _RESNET,
+        "paper": _RESNET,
+        "cpu": _RESNET_CPU,
+        "cpu-quick": replace(_RESNET_CPU, epochs=12),
+    },
+    "vit": {
+        "default": Supervised(),
+        "paper": replace(Supervised(), **_MAE),
+        "cpu": Supervised(**_VIT_CPU),
+        "cpu-quick": Supervised(**_VIT_CPU | {"epochs": 15}),
+    },
+    "semivit": {
+        "default": SemiSupervised(),
+        "paper": replace(SemiSupervised(), **_MAE),
+        "cpu": SemiSupervised(**_SEMI_CPU),
+        "cpu-quick": SemiSupervised(**_SEMI_CPU | {"epochs": 15, "semi_steps": 60}),
+    },
+}
+
+
+def recipe_for(method: str, name: str = "default", changes: Sequence[str] = ()) -> Recipe:
+    """The named recipe of a method with `name=value` changes applied; a wrong name, type or range is one clear line."""
+    known = RECIPES[method]
+    if name not in known:
+        raise UserError(f"--recipe {name}: {method} has the recipes {', '.join(known)}")
+    recipe = known[name]
+    values = dict(_parse(recipe, change) for change in changes)
+    return check(replace(recipe, **values))
+
+
+def _parse(recipe: Recipe, change: str) -> tuple[str, Any]:
+    """`name=value` as the field's name and a value of its type."""
+    name, equals, text = change.partition("=")
+    name = name.strip()
+    hints = typing.get_type_hints(type(recipe))
+    if not equals:
+        raise UserError(f"--set {change}: write it as name=value, for example --set epochs=20")
+    if name not in hints:
+        near = difflib.get_close_matches(name, hints, 1)
+        hint = f"did you mean {near[0]}?" if near else f"names: {', '.join(hints)}"
+        raise UserError(f"--set {name}: this recipe has no such name; {hint}")
+    try:
+        return name, _cast(text.strip(), hints[name])
+    except ValueError:
+        raise UserError(f"--set {name}={text}: {name} is {_type_name(hints[name])}, got {text!r}") from None
+
+
+def _cast(text: str, hint: Any) -> Any:
+    """The text as a value of the annotated type."""
+    if isinstance(hint, types.UnionType):
+        if text.lower() == "none":
+            return None
+        hint = next(part for part in typing.get_args(hint) if part is not type(None))
+    if hint is bool:
+        if text.lower() not in ("true", "false"):
+            raise ValueError(text)
+        return text.lower() == "true"
+    return hint(text)
+
+
+def _type_name(hint: Any) -> str:
+    """The annotated type in a person's words."""
+    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+    return names.get(hint, "a number or none")
+
+
+_AT_LEAST_ONE = ("image_size", "batch_size", "eval_every", "semi_steps", "semi_batch")
+_SHARES = ("flip", "erase", "drop_path", "threshold", "semi_cutmix", "semi_warmup", "lambda_warmup", "ema_decay")
+_POSITIVE_SHARES = ("crop_pct", "crop_scale", "layer_decay", "semi_layer_decay", "ema_horizon")
+_POSITIVE = ("epochs", "base_lr", "semi_base_lr", "mu", "clip_grad")
+
+
+def check(recipe: Recipe) -> Recipe:
+    """The recipe itself when every number can be trained with, else UserError naming the first that cannot."""
+    values = dataclasses.asdict(recipe)
+    rules = [
+        (_AT_LEAST_ONE, lambda v: v >= 1, "must be 1 or more"),
+        (_SHARES, lambda v: 0 <= v <= 1, "must be between 0 and 1"),
+        (_POSITIVE_SHARES, lambda v: 0 < v <= 1, "must be above 0 and at most 1"),
+        (_POSITIVE, lambda v: v > 0, "must be above 0"),
+        (("smoothing",), lambda v: 0 <= v < 1, "must be at least 0 and below 1"),
+        (("rand_magnitude",), lambda v: 0 <= v <= 10, "must be between 0 and 10"),
+    ]
+    for names, good, said in rules:
+        for name in names:
+            if values.get(name) is not None and not good(values[name]):
+                raise UserError(f"{name} {said}, got {values[name]}")
+    wrong = [
+        n for n, v in values.items() if isinstance(v, int | float) and not isinstance(v, bool) and (v < 0 or v != v)
+    ]
+    if wrong:
+        raise UserError(f"{wrong[0]} must not be negative, got {values[wrong[0]]}")
+    return recipe
+
+
+def model_arguments(recipe: Recipe) -> dict[str, Any]:
+    """`model_args` as keyword arguments: numbers become numbers, the rest stays text."""
+    arguments: dict[str, Any] = {}
+    for part in filter(None, (piece.strip() for piece in recipe.model_args.split(","))):
+        name, equals, text = part.partition("=")
+        if not equals:
+            raise UserError(f"model_args: {part!r} should be name=value, as in patch_size=4")
+        arguments[name.strip()] = _number_or_text(text.strip())
+    return arguments
+
+
+def _number_or_text(text: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text

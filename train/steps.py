@@ -1,0 +1,131 @@
+"""The two training steps, each whole: from pictures to a loss.
+
+Every step draws its randomness from (seed, step) alone. So a run that was killed goes on bit for bit, and the order of two
+runs on one machine never matters.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from train.augment import Views
+from train.data import Pictures, Shuffled
+from train.mixup import draw_pairing, label_mixup, pseudo_mixup, soft_cross_entropy
+from train.models import has_batch_norm
+from train.recipe import Recipe, SemiSupervised
+from train.teacher import Teacher
+
+
+class Loss(NamedTuple):
+    """What is minimized, and the numbers worth a line in the log."""
+
+    total: Tensor
+    parts: dict[str, Tensor]  # single numbers, averaged over steps
+    guesses: Tensor | None = None  # how often the teacher guessed each class [K]
+
+
+@dataclass
+class Labeled:
+    """Labeled pictures without end, augmented and mixed."""
+
+    pictures: Pictures
+    positions: np.ndarray
+    y: Tensor
+    views: Views
+    n_classes: int
+    device: torch.device
+    batches: Shuffled
+
+    def draw(self, step: int, mix: bool, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Strong views [B, 3, S, S] and soft targets [B, K] of one step."""
+        recipe: Recipe = self.views.recipe
+        rows = self.batches.batch(step)
+        x = self.views.strong(self.pictures.batch(self.positions[rows]).to(self.device), rng)
+        return label_mixup(
+            x, self.y[rows].to(self.device), self.n_classes, smoothing=recipe.smoothing, rng=rng,
+            mixup=recipe.mixup if mix else 0, cutmix=recipe.cutmix if mix else 0,
+        )  # fmt: skip
+
+
+@dataclass
+class SupervisedStep:
+    """Cross entropy on labeled pictures: ResNet18, ViT, and stage 1 of Semi-ViT."""
+
+    student: nn.Module
+    labeled: Labeled
+    seed: int
+
+    def __call__(self, step: int) -> Loss:
+        """The loss of one step."""
+        rng = seeded(self.seed, step)
+        x, target = self.labeled.draw(step, mix=True, rng=rng)
+        loss = soft_cross_entropy(self.student(x), target).mean()
+        return Loss(loss, {"loss": loss.detach()})
+
+
+@dataclass
+class SemiStep:
+    """One step of Semi-ViT: the teacher guesses on the weak view, the student learns from mixed strong views."""
+
+    student: nn.Module
+    teacher: Teacher
+    labeled: Labeled
+    pool: np.ndarray  # positions of the unlabeled pictures
+    pool_batches: Shuffled
+    recipe: SemiSupervised
+    seed: int
+    separate: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        # BatchNorm would mix the statistics of labeled and mixed pictures; without it one forward does the work of two.
+        self.separate = has_batch_norm(self.student)
+
+    def __call__(self, step: int) -> Loss:
+        """The loss of one step."""
+        recipe, views, rng = self.recipe, self.labeled.views, seeded(self.seed, step)
+        x_labeled, y_labeled = self.labeled.draw(step, mix=recipe.semi_mixup_labeled, rng=rng)
+
+        unlabeled = self.labeled.pictures.batch(self.pool[self.pool_batches.batch(step)]).to(self.labeled.device)
+        teacher_probs = self.teacher(views.weak(unlabeled, rng)).float().softmax(dim=1)  # [U, K]
+        pairing = draw_pairing(len(unlabeled), recipe.semi_cutmix, rng)
+        mixed = pseudo_mixup(
+            views.strong(unlabeled, rng), teacher_probs, pairing, recipe.threshold, recipe.smoothing
+        )  # [U, 3, S, S], [U, K], [U]
+
+        logits_labeled, logits_mixed = self._student(x_labeled, mixed.x)
+        loss_labeled = soft_cross_entropy(logits_labeled, y_labeled).mean()
+        # the mean is over all pictures, also those that do not count: an unsure teacher means a weak pull
+        loss_unlabeled = (soft_cross_entropy(logits_mixed, mixed.target) * mixed.sure).mean()
+        loss = loss_labeled + self._weight(step) * loss_unlabeled
+
+        guesses = torch.bincount(teacher_probs.argmax(dim=1), minlength=teacher_probs.shape[1])
+        parts = {
+            "loss": loss,
+            "loss_labeled": loss_labeled,
+            "loss_unlabeled": loss_unlabeled,
+            "sure": mixed.sure.mean(),
+        }
+        return Loss(loss, {name: value.detach() for name, value in parts.items()}, guesses)
+
+    def _student(self, x_labeled: Tensor, x_mixed: Tensor) -> tuple[Tensor, Tensor]:
+        if self.separate:
+            return self.student(x_labeled), self.student(x_mixed)
+        logits = self.student(torch.cat([x_labeled, x_mixed]))
+        return logits[: len(x_labeled)], logits[len(x_labeled) :]
+
+    def _weight(self, step: int) -> float:
+        """lambda_u, grown over the first steps where the recipe says so."""
+        grow = self.recipe.lambda_warmup * self.recipe.semi_steps
+        return self.recipe.lambda_u * (min(1.0, step / grow) if grow else 1.0)
+
+
+def seeded(seed: int, step: int) -> torch.Generator:
+    """The random numbers of one step; drop-path and dropout, which know only the global ones, get the same seed."""
+    mixed = int(np.random.SeedSequence((seed, step)).generate_state(1, np.uint64)[0] >> 1)
+    torch.manual_seed(mixed)
+    return torch.Generator().manual_seed(mixed)
