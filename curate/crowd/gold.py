@@ -44,8 +44,8 @@ def read_gold(path: Path) -> pd.DataFrame:
         raise UserError(
             f"{path}: missing columns {', '.join(missing)}; found {found}. Gold has image_id,label[,use,explanation]"
         )
-    kept = frame.reindex(columns=list(_COLUMNS)).fillna("").astype(str)
-    return kept.apply(lambda column: column.str.strip())
+    kept = {name: frame[name].astype(object) if name in frame else "" for name in _COLUMNS}
+    return pd.DataFrame(kept, index=frame.index).fillna("").astype(str).apply(lambda column: column.str.strip())
 
 
 def add_gold(rows: pd.DataFrame, there: pd.DataFrame, pictures: pd.DataFrame, task: Task, source: str) -> pd.DataFrame:
