@@ -33,7 +33,7 @@ class Print:
 def choose_print(rng: np.random.Generator, kind: str, hard: bool = False) -> Print:
     """A new print of a class. A hard one is tiny or faint."""
     base, ink, ink2 = _colors(rng, faint=hard and kind != "plain" and rng.random() < 0.5)
-    low, high = {"stripes": (13, 34), "checks": (22, 42), "zigzag": (22, 40), "dots": (24, 44)}.get(kind, (36, 58))
+    low, high = {"stripes": (13, 34), "checks": (22, 42), "zigzag": (22, 40), "dots": (24, 44)}.get(kind, (40, 62))
     cell = rng.uniform(low, high)
     if hard:
         cell = max(7.0, cell * rng.uniform(0.32, 0.55))

@@ -145,20 +145,24 @@ def _banner(rng: np.random.Generator, language: str) -> Image.Image:
     words = [
         plain_letters(str(word)) for word in rng.permutation(np.asarray(BANNERS[language]))[: int(rng.integers(1, 4))]
     ]
+    for _ in range(int(rng.integers(2, 6))):  # blots of color behind the words, no two banners alike
+        cx, cy, r = rng.uniform(0, width), rng.uniform(0, height), rng.uniform(25, 120)
+        blot = tuple(round(c * 255) for c in hsv(rng.uniform(), rng.uniform(0.3, 0.9), rng.uniform(0.2, 0.95)))
+        pen.ellipse((cx - r, cy - r, cx + r, cy + r), fill=blot)
     if rng.random() < 0.4:
-        pen.rectangle((14, height * 0.35, width - 14, height - 14), fill=(250, 250, 248))
-        for row in range(1, 6):
-            y = height * (0.35 + 0.1 * row)
-            pen.line((14, y, width - 14, y), fill=(120, 120, 120), width=2)
+        left, top = rng.uniform(8, 60), height * rng.uniform(0.3, 0.45)
+        step, rows = rng.uniform(0.08, 0.12) * height, int(rng.integers(3, 6))
+        pen.rectangle((left, top, width - 14, top + rows * step + 6), fill=(250, 250, 248))
+        for row in range(rows):
+            y = top + row * step
+            pen.line((left, y, width - 14, y), fill=(120, 120, 120), width=2)
             for column in range(3):
-                pen.text((24 + column * width * 0.3, y + 4), str(int(rng.integers(40, 110))), (40, 40, 40), _font(14))
+                pen.text((left + 10 + column * width * 0.27, y + 4), str(int(rng.integers(40, 110))), (40, 40, 40), _font(14))
         words = words[:1]
-    elif rng.random() < 0.5:
-        r = float(rng.uniform(30, 80))
-        pen.ellipse((width - 2 * r, height - 2 * r, width + r, height + r), fill=(255, 220, 60))
+    start = rng.uniform(0.12, 0.24)
     for row, word in enumerate(words):
         points = min(40, 1.55 * width / len(word))
-        pen.text((width / 2, height * (0.2 + 0.26 * row)), word, ink, _font(points), anchor="mm")
+        pen.text((width / 2, height * (start + 0.26 * row)), word, ink, _font(points), anchor="mm")
     return image
 
 
