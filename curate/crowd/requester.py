@@ -42,7 +42,7 @@ class Requester:
 
         self.endpoint = check_endpoint(endpoint)
         config = Config(retries={"mode": "standard", "max_attempts": 3}, connect_timeout=5, read_timeout=60)
-        self.client = boto3.client("mturk", endpoint_url=self.endpoint, region_name=REGION, config=config)
+        self.client = boto3.Session().client("mturk", endpoint_url=self.endpoint, region_name=REGION, config=config)
 
     def balance_usd(self) -> float:
         """What the account at the endpoint holds, in dollars."""
