@@ -1,9 +1,121 @@
-"""Commands of the crowd stage."""
+"""Commands of the crowd server: serve, keys; and `simulate`, which stands beside them under `curate crowd`."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated, Any
+
 import typer
+
+from curate.commands.hits import simulate_command
+from curate.commands.options import WorkspaceOption
 
 
 def register(app: typer.Typer) -> None:
-    """Add this stage's commands to the app."""
+    """Add `crowd serve`, `crowd keys …` and `crowd simulate`."""
+    crowd = typer.Typer(no_args_is_help=True, help="The crowd server of your own: run it, let requesters in.")
+    keys = typer.Typer(no_args_is_help=True, help="Keys of requesters: they sign every request with one.")
+    app.add_typer(crowd, name="crowd")
+    crowd.command("serve")(serve_command)
+    crowd.command("simulate")(simulate_command)
+    crowd.add_typer(keys, name="keys")
+    keys.command("issue")(issue_command)
+    keys.command("list")(list_command)
+    keys.command("revoke")(revoke_command)
+
+
+DbOption = Annotated[
+    str | None,
+    typer.Option("--db", help="Database of the crowd, e.g. sqlite:///crowd.db; default: the workspace's crowd.db."),
+]
+
+
+def serve_command(
+    db: DbOption = None,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; others than loopback need a key first.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8055,
+    pictures: Annotated[
+        Path | None, typer.Option(help="Folder of the original pictures; default: the workspace's blobs/.")
+    ] = None,
+    signup: Annotated[
+        str | None,
+        typer.Option(help="open: anybody who reaches it signs up by name; closed: nobody. Default: open on loopback."),
+    ] = None,
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Run the crowd: requesters reach it with any MTurk client, workers with a browser."""
+    from curate.crowd.server.serve import serve
+    from schemas.errors import UserError
+
+    if signup not in (None, "open", "closed"):
+        raise UserError(f"--signup must be open or closed, got {signup!r}")
+    url, folder = _place(db, workspace)
+    if pictures is not None and not pictures.is_dir():
+        raise UserError(f"--pictures {pictures}: no such folder")
+    serve(url, host, port, pictures.absolute() if pictures else folder, None if signup is None else signup == "open")
+
+
+def issue_command(
+    name: Annotated[str, typer.Argument(help="Name of the requester; keys of one name share their HITs.")],
+    db: DbOption = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")] = False,
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Issue a key; its secret is shown this once."""
+    from json import dumps
+
+    from curate.crowd.server.keys import issue
+
+    with _open(db, workspace) as store:
+        access_key_id, secret = issue(store, name)
+    if json:
+        typer.echo(dumps({"access_key_id": access_key_id, "secret_access_key": secret}))
+    else:
+        typer.echo(f"export AWS_ACCESS_KEY_ID={access_key_id}\nexport AWS_SECRET_ACCESS_KEY={secret}")
+
+
+def list_command(db: DbOption = None, workspace: WorkspaceOption = None) -> None:
+    """List the keys, without their secrets."""
+    from curate.crowd.server.keys import listing
+
+    with _open(db, workspace) as store:
+        found = listing(store)
+    for key in found:
+        state = f"revoked {key.revoked_at:%Y-%m-%d %H:%M}" if key.revoked_at else "in use"
+        typer.echo(f"{key.access_key_id}  {key.created_at:%Y-%m-%d %H:%M}  {state}  {key.requester}")
+    if not found:
+        typer.echo("no keys yet; make one with `curate crowd keys issue NAME`")
+
+
+def revoke_command(
+    access_key_id: Annotated[str, typer.Argument(help="Id of the key, as `curate crowd keys list` shows it.")],
+    db: DbOption = None,
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Revoke a key: it signs nothing from now on."""
+    from curate.crowd.server.keys import revoke
+
+    with _open(db, workspace) as store:
+        revoke(store, access_key_id)
+    typer.echo(f"{access_key_id} revoked")
+
+
+def _place(db: str | None, workspace: Path | None) -> tuple[str, Path | None]:
+    """The database and the folder of pictures: what was said, else the workspace's."""
+    from curate.workspace import open_workspace
+
+    if db is not None and workspace is None:
+        return db, None
+    here = open_workspace(workspace)
+    return db or here.crowd_url, here.blobs
+
+
+def _open(db: str | None, workspace: Path | None) -> Any:
+    """The store, closed at the end of a `with` block."""
+    from contextlib import closing
+
+    from curate.crowd.server.store import open_store
+
+    return closing(open_store(_place(db, workspace)[0]))

@@ -1,0 +1,40 @@
+"""The crowd server as an application: the requester protocol on POST /, worker pages on everything else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from curate.crowd.server.errors import WorkerError
+from curate.crowd.server.pages import ROUTES, Visit
+from curate.crowd.server.protocol import requester_endpoint
+from curate.crowd.server.store import Store
+
+
+def make_app(store: Store, pictures: Path | None = None, signup: bool = True) -> Starlette:
+    """The application over a store. `pictures` is the folder of original bytes; `signup` lets people in by name."""
+    routes = [
+        Route("/", requester_endpoint, methods=["POST"]),
+        *ROUTES,
+        Mount("/static", StaticFiles(directory=Path(__file__).parent / "static")),
+    ]
+    app = Starlette(routes=routes, exception_handlers={HTTPException: _no_page})
+    app.state.store = store
+    app.state.pictures = pictures
+    app.state.signup = signup
+    return app
+
+
+def _no_page(request: Request, error: Exception) -> Response:
+    """A page of ours for what is not there, and for forms that are too large."""
+    assert isinstance(error, HTTPException)
+    message = {404: "not_found", 405: "not_found", 400: "bad_form", 413: "too_large"}.get(
+        error.status_code, "server_error"
+    )
+    return Visit(request).error(WorkerError(message, error.status_code))

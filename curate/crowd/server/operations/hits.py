@@ -1,0 +1,245 @@
+"""HIT types and HITs: made, read, listed, extended, expired, disposed of."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from typing import Any
+
+from sqlalchemy import Connection, Select, insert, select, update
+
+from curate.crowd.server import rules
+from curate.crowd.server.errors import BadInput, RequestError
+from curate.crowd.server.operations.call import Call, bounded, keep_token, page, seen_token
+from curate.crowd.server.operations.qualifications import check_requirements
+from curate.crowd.server.questions import parse_question
+from curate.crowd.server.store import hit_types, hits, new_id, one
+
+YEAR = 31_536_000  # seconds; the longest that MTurk allows for a lifetime or an assignment
+_MONTH = 2_592_000
+
+
+def create_hit_type(call: Call, data: dict[str, Any]) -> dict[str, Any]:
+    """The HIT type with these values: the same id whenever they are equal."""
+    with call.store.writing() as connection:
+        return {"HITTypeId": _hit_type(connection, call, data)}
+
+
+def _hit_type(connection: Connection, call: Call, data: dict[str, Any]) -> str:
+    """The id of the type with these values, made when it is new."""
+    bounded(data, "AssignmentDurationInSeconds", 30, YEAR)
+    bounded(data, "AutoApprovalDelayInSeconds", 0, _MONTH)
+    for name, longest in (("Title", 128), ("Description", 2000), ("Keywords", 1000)):
+        if len(data.get(name, "")) > longest:
+            raise BadInput(f"{name}: has {len(data[name])} characters; at most {longest} are allowed")
+    requirements = data.get("QualificationRequirements", [])
+    check_requirements(connection, requirements)
+    values = {
+        "requester": call.requester,
+        "title": data["Title"],
+        "description": data["Description"],
+        "keywords": data.get("Keywords"),
+        "reward": data["Reward"],
+        "assignment_duration": data["AssignmentDurationInSeconds"],
+        "auto_approval_delay": data.get("AutoApprovalDelayInSeconds", _MONTH),
+        "requirements": json.dumps(requirements, sort_keys=True),
+    }
+    digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).digest()
+    identifier = "3" + base64.b32encode(digest).decode()[:29]
+    if one(connection, select(hit_types.c.hit_type_id).where(hit_types.c.hit_type_id == identifier)) is None:
+        connection.execute(insert(hit_types).values(hit_type_id=identifier, created_at=call.now, **values))
+    return identifier
+
+
+def create_hit(call: Call, data: dict[str, Any]) -> dict[str, Any]:
+    """A new HIT, its type made on the way."""
+    return _create(call, "CreateHIT", data, lambda connection: _hit_type(connection, call, data))
+
+
+def create_hit_with_hit_type(call: Call, data: dict[str, Any]) -> dict[str, Any]:
+    """A new HIT of a type that there is."""
+
+    def known(connection: Connection) -> str:
+        row = one(
+            connection,
+            select(hit_types.c.hit_type_id).where(
+                hit_types.c.hit_type_id == data["HITTypeId"], hit_types.c.requester == call.requester
+            ),
+        )
+        if row is None:
+            raise RequestError("HITTypeDoesNotExist", f"HITType {data['HITTypeId']} does not exist.")
+        return data["HITTypeId"]  # type: ignore[no-any-return]
+
+    return _create(call, "CreateHITWithHITType", data, known)
+
+
+def _create(call: Call, operation: str, data: dict[str, Any], type_id: Any) -> dict[str, Any]:
+    _check(data)
+    with call.store.writing() as connection:
+        if earlier := seen_token(connection, call, "CreateHIT", data):
+            raise RequestError(
+                "HITAlreadyExists",
+                f"The HIT with ID {earlier} already exists: a request with this UniqueRequestToken made it.",
+            )
+        values = {
+            "hit_id": new_id(),
+            "hit_type_id": type_id(connection),
+            "requester": call.requester,
+            "question": data["Question"],
+            "annotation": data.get("RequesterAnnotation"),
+            "max_assignments": data.get("MaxAssignments", 1),
+            "taken": 0,
+            "pending": 0,
+            "judged": 0,
+            "reviewing": False,
+            "created_at": call.now,
+            "expires_at": call.now + data["LifetimeInSeconds"],
+        }
+        connection.execute(insert(hits).values(values))
+        keep_token(connection, call, "CreateHIT", data, values["hit_id"])
+        return {"HIT": shape(own_hit(connection, call, values["hit_id"]), call.now)}
+
+
+def _check(data: dict[str, Any]) -> None:
+    for name in ("AssignmentReviewPolicy", "HITReviewPolicy", "HITLayoutId"):
+        if name in data:
+            raise BadInput(f"{name}: is not supported by this server yet")
+    if "Question" not in data:
+        raise BadInput("Question: is required")
+    parse_question(data["Question"])
+    bounded(data, "LifetimeInSeconds", 30, YEAR)
+    bounded(data, "MaxAssignments", 1, 1_000_000_000)
+    if len(data.get("RequesterAnnotation", "")) > 255:
+        raise BadInput("RequesterAnnotation: at most 255 characters are allowed")
+
+
+def get_hit(call: Call, data: dict[str, Any]) -> dict[str, Any]:
+    """One HIT of the caller."""
+    with call.store.reading() as connection:
+        return {"HIT": shape(own_hit(connection, call, data["HITId"]), call.now)}
+
+
+def list_hits(call: Call, data: dict[str, Any]) -> dict[str, Any]:
+    """A page of the caller's HITs, oldest first, without those disposed of."""
+    rows = with_type().where(hits.c.requester == call.requester, hits.c.disposed_at.is_(None))
+    with call.store.reading() as connection:
+        return page(connection, rows, [hits.c.seq], data, "HITs", lambda row: shape(row, call.now))
+
+
+def list_reviewable_hits(call: Call, data: dict[str, Any]) -> dict[str, Any]:
+    """A page of the caller's HITs for which nothing more can come in."""
+    rows = with_type().where(
+        hits.c.requester == call.requester,
+        rules.is_reviewable(call.now),
+        hits.c.reviewing.is_(data.get("Status", "Reviewable") == "Reviewing"),
+    )
+    if type_id := data.get("HITTypeId"):
+        rows = rows.where(hits.c.hit_type_id == type_id)
+    with call.store.reading() as connection:
+        return page(connection, rows, [hits.c.seq], data, "HITs", lambda row: shape(row, call.now))
+
+
+def update_expiration_for_hit(call: Call, data: dict[str, Any]) -> dict[str, Any]:
+    """Move the time after which nobody can accept; a time in the past ends it now."""
+    with call.store.writing() as connection:
+        hit = own_hit(connection, call, data["HITId"])
+        if hit.disposed_at is not None:
+            raise _wrong_state(hit, call.now, "Assignable, Unassignable, Reviewable, Reviewing")
+        connection.execute(update(hits).where(hits.c.hit_id == hit.hit_id).values(expires_at=data["ExpireAt"]))
+    return {}
+
+
+def delete_hit(call: Call, data: dict[str, Any]) -> dict[str, Any]:
+    """Dispose of a HIT: only when nothing more can come in and every answer is judged."""
+    with call.store.writing() as connection:
+        hit = own_hit(connection, call, data["HITId"])
+        if rules.status(hit, call.now) not in ("Reviewable", "Reviewing") or hit.judged < hit.taken:
+            raise _wrong_state(hit, call.now, "Reviewing, Reviewable (with all assignments approved or rejected)")
+        connection.execute(update(hits).where(hits.c.hit_id == hit.hit_id).values(disposed_at=call.now))
+    return {}
+
+
+def create_additional_assignments_for_hit(call: Call, data: dict[str, Any]) -> dict[str, Any]:
+    """Ask more people. A HIT made for fewer than 10 can never reach 10: MTurk's fee changed there."""
+    bounded(data, "NumberOfAdditionalAssignments", 1, 1_000_000_000)
+    operation = "CreateAdditionalAssignmentsForHIT"
+    with call.store.writing() as connection:
+        if seen_token(connection, call, operation, data):
+            raise RequestError(
+                "HITAlreadyExists", f"A request with this UniqueRequestToken already extended HIT {data['HITId']}."
+            )
+        hit = own_hit(connection, call, data["HITId"])
+        if hit.disposed_at is not None:
+            raise _wrong_state(hit, call.now, "Assignable, Unassignable, Reviewable, Reviewing")
+        wanted = hit.max_assignments + data["NumberOfAdditionalAssignments"]
+        if hit.max_assignments < 10 <= wanted:
+            raise RequestError(
+                "InvalidMaximumAssignmentsIncrease",
+                "HITs created with fewer than 10 assignments cannot be extended to have 10 or more assignments.",
+            )
+        connection.execute(update(hits).where(hits.c.hit_id == hit.hit_id).values(max_assignments=wanted))
+        keep_token(connection, call, operation, data, hit.hit_id)
+    return {}
+
+
+def with_type() -> Select[Any]:
+    """HITs, each with the values of its type."""
+    named = [column for column in hit_types.c if column.name not in hits.c]
+    return select(*hits.c, *named).join(hit_types, hits.c.hit_type_id == hit_types.c.hit_type_id)
+
+
+def own_hit(connection: Connection, call: Call, hit_id: str) -> Any:
+    """The HIT, when the caller made it; somebody else's is as good as none."""
+    row = one(connection, with_type().where(hits.c.hit_id == hit_id, hits.c.requester == call.requester))
+    if row is None:
+        raise RequestError("HITDoesNotExist", f"HIT {hit_id} does not exist.")
+    return row
+
+
+def _wrong_state(hit: Any, now: float, allowed: str) -> RequestError:
+    found = rules.status(hit, now)
+    return RequestError(
+        "InvalidHITState",
+        f"This HIT is currently in the state '{found}'. This operation can be called with a status of: {allowed}",
+    )
+
+
+def shape(row: Any, now: float) -> dict[str, Any]:
+    """A HIT as the protocol says it."""
+    reply = {
+        "HITId": row.hit_id,
+        "HITTypeId": row.hit_type_id,
+        "HITGroupId": row.hit_type_id,
+        "CreationTime": row.created_at,
+        "Title": row.title,
+        "Description": row.description,
+        "Question": row.question,
+        "Keywords": row.keywords,
+        "HITStatus": rules.status(row, now),
+        "MaxAssignments": row.max_assignments,
+        "Reward": row.reward,
+        "AutoApprovalDelayInSeconds": row.auto_approval_delay,
+        "Expiration": row.expires_at,
+        "AssignmentDurationInSeconds": row.assignment_duration,
+        "RequesterAnnotation": row.annotation,
+        "QualificationRequirements": rules.requirements_of(row),
+        "HITReviewStatus": "NotReviewed",
+        "NumberOfAssignmentsPending": row.pending,
+        "NumberOfAssignmentsAvailable": row.max_assignments - row.taken,
+        "NumberOfAssignmentsCompleted": row.judged,
+    }
+    return {name: value for name, value in reply.items() if value is not None}
+
+
+OPERATIONS = {
+    "CreateHITType": create_hit_type,
+    "CreateHIT": create_hit,
+    "CreateHITWithHITType": create_hit_with_hit_type,
+    "GetHIT": get_hit,
+    "ListHITs": list_hits,
+    "ListReviewableHITs": list_reviewable_hits,
+    "UpdateExpirationForHIT": update_expiration_for_hit,
+    "DeleteHIT": delete_hit,
+    "CreateAdditionalAssignmentsForHIT": create_additional_assignments_for_hit,
+}

@@ -1,0 +1,161 @@
+"""The words of the worker pages, in English, Spanish and Portuguese."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+LANGUAGES = {"en": "English", "es": "Español", "pt": "Português"}
+
+_TEXTS: Mapping[str, tuple[str, str, str]] = {
+    # key: (en, es, pt)
+    "join_title": ("Label pictures with us", "Etiquete fotos con nosotros", "Rotule fotos conosco"),
+    "join_intro": (
+        "You look at product photos and say what they show. A short test lets you in, then you work by keyboard, mouse or phone.",
+        "Usted mira fotos de productos y dice qué muestran. Una prueba corta le abre la puerta; después trabaja con teclado, ratón o teléfono.",
+        "Você olha fotos de produtos e diz o que elas mostram. Um teste curto abre a porta; depois você trabalha com teclado, mouse ou celular.",
+    ),
+    "your_name": ("Your name", "Su nombre", "Seu nome"),
+    "name_note": (
+        "Only the people who run this server see it. Answers carry a random number instead.",
+        "Solo lo ven quienes administran este servidor. Las respuestas llevan un número al azar.",
+        "Só quem administra este servidor o vê. As respostas levam um número aleatório.",
+    ),
+    "join": ("Start", "Empezar", "Começar"),
+    "joined_already": ("You are signed in as", "Ha entrado como", "Você entrou como"),
+    "to_work": ("Go to the work", "Ir al trabajo", "Ir ao trabalho"),
+    "closed": (
+        "Sign-up is closed. Ask the people who run this server for an invitation.",
+        "La inscripción está cerrada. Pida una invitación a quienes administran este servidor.",
+        "A inscrição está fechada. Peça um convite a quem administra este servidor.",
+    ),
+    "work": ("Work", "Trabajo", "Trabalho"),
+    "hello": ("Hello", "Hola", "Olá"),
+    "leave": ("Sign out", "Salir", "Sair"),
+    "leave_note": (
+        "Signing out for good? This server knows you only by this browser.",
+        "¿Salir del todo? Este servidor le conoce solo por este navegador.",
+        "Sair de vez? Este servidor conhece você só por este navegador.",
+    ),
+    "no_groups": (
+        "There is no work for you right now. Come back later, or reload the page.",
+        "Ahora no hay trabajo para usted. Vuelva más tarde o recargue la página.",
+        "Agora não há trabalho para você. Volte mais tarde ou recarregue a página.",
+    ),
+    "hits_left": ("left for you", "quedan para usted", "restam para você"),
+    "for_each": ("each", "cada una", "cada uma"),
+    "minutes": ("min at most", "min como máximo", "min no máximo"),
+    "start": ("Start labeling", "Empezar a etiquetar", "Começar a rotular"),
+    "go_on": ("Go on where you were", "Seguir donde estaba", "Continuar de onde parou"),
+    "take_test": ("Take the test first", "Haga primero la prueba", "Faça primeiro o teste"),
+    "take_again": ("Take the test again", "Repetir la prueba", "Refazer o teste"),
+    "state_passed": ("passed", "superada", "aprovado"),
+    "state_failed": ("not passed", "no superada", "não aprovado"),
+    "state_needed": ("test needed", "falta la prueba", "falta o teste"),
+    "state_pending": ("being judged", "en revisión", "em avaliação"),
+    "state_missing": ("not granted", "no concedida", "não concedida"),
+    "score": ("Score", "Puntuación", "Pontuação"),
+    "pass_mark": ("pass mark", "mínimo", "mínimo"),
+    "again_at": ("You can try again from", "Puede repetirla desde", "Pode tentar de novo a partir de"),
+    "sent": ("sent", "enviadas", "enviadas"),
+    "approved": ("approved", "aprobadas", "aprovadas"),
+    "earned": ("earned", "ganado", "ganho"),
+    "thanks": ("Thank you. Your answers are saved.", "Gracias. Sus respuestas están guardadas.", "Obrigado. Suas respostas foram salvas."),
+    "test": ("Test", "Prueba", "Teste"),
+    "test_note": (
+        "Every question counts. You see your score at the end.",
+        "Todas las preguntas cuentan. Al final verá su puntuación.",
+        "Todas as perguntas contam. No final você vê sua pontuação.",
+    ),
+    "send_test": ("Send the test", "Enviar la prueba", "Enviar o teste"),
+    "passed_title": ("You passed", "Prueba superada", "Você passou"),
+    "failed_title": ("Not passed this time", "Esta vez no", "Desta vez não"),
+    "pending_title": ("Your test is being judged", "Su prueba está en revisión", "Seu teste está em avaliação"),
+    "passed_text": ("The work is open to you now.", "Ya puede trabajar.", "O trabalho está aberto para você."),
+    "failed_text": (
+        "The work needs a higher score.",
+        "El trabajo requiere una puntuación más alta.",
+        "O trabalho exige uma pontuação maior.",
+    ),
+    "back_to_work": ("Back to the work", "Volver al trabajo", "Voltar ao trabalho"),
+    "picture": ("Picture", "Foto", "Foto"),
+    "question": ("Question", "Pregunta", "Pergunta"),
+    "of": ("of", "de", "de"),
+    "cannot_see": ("I cannot see the picture", "No puedo ver la foto", "Não consigo ver a foto"),
+    "submit": ("Send answers", "Enviar respuestas", "Enviar respostas"),
+    "review": ("Look over your answers", "Revise sus respuestas", "Revise suas respostas"),
+    "review_note": (
+        "Choose a picture to change its answer. Enter sends all of them.",
+        "Elija una foto para cambiar su respuesta. Enter envía todas.",
+        "Escolha uma foto para mudar a resposta. Enter envia todas.",
+    ),
+    "back": ("Back", "Atrás", "Voltar"),
+    "next": ("Next", "Siguiente", "Próxima"),
+    "help": ("Help", "Ayuda", "Ajuda"),
+    "close": ("Close", "Cerrar", "Fechar"),
+    "zoom": ("Zoom", "Ampliar", "Ampliar"),
+    "give_back": ("Give this HIT back", "Devolver esta tarea", "Devolver esta tarefa"),
+    "time_left": ("left", "restantes", "restantes"),
+    "no_picture": ("This picture did not load.", "Esta foto no se cargó.", "Esta foto não carregou."),
+    "chosen": ("chosen", "elegido", "escolhido"),
+    "unanswered": ("no answer yet", "sin respuesta", "sem resposta"),
+    "keys_title": ("Keys", "Teclas", "Teclas"),
+    "key_letter": (
+        "the letter or digit beside an answer: choose it and go on",
+        "la letra o cifra junto a una respuesta: elegirla y seguir",
+        "a letra ou o dígito ao lado de uma resposta: escolher e seguir",
+    ),
+    "key_back": ("take back: one picture back", "deshacer: una foto atrás", "desfazer: uma foto atrás"),
+    "key_arrows": ("previous or next picture", "foto anterior o siguiente", "foto anterior ou próxima"),
+    "key_choices": ("move among the answers", "moverse entre las respuestas", "mover-se entre as respostas"),
+    "key_space": ("zoom in and out", "ampliar y reducir", "ampliar e reduzir"),
+    "key_enter": ("confirm; on the last page: send", "confirmar; en la última página: enviar", "confirmar; na última página: enviar"),
+    "key_help": ("this help", "esta ayuda", "esta ajuda"),
+    "meanings": ("What the answers mean", "Qué significan las respuestas", "O que significam as respostas"),
+    "frame_title": ("The task of the requester", "La tarea del solicitante", "A tarefa do solicitante"),
+    "error_title": ("That did not work", "Eso no funcionó", "Isso não funcionou"),
+    "bad_name": ("Please give a name of 1 to 80 characters.", "Escriba un nombre de 1 a 80 caracteres.", "Escreva um nome de 1 a 80 caracteres."),
+    "bad_answer": ("An answer is not one of the choices.", "Una respuesta no es una de las opciones.", "Uma resposta não é uma das opções."),
+    "not_all": ("Please answer every question.", "Responda todas las preguntas.", "Responda todas as perguntas."),
+    "no_work": ("no work left", "no queda trabajo", "não há mais trabalho"),
+    "not_qualified": ("not qualified", "no está habilitado", "não está habilitado"),
+    "no_test": ("There is no such test.", "No existe esa prueba.", "Esse teste não existe."),
+    "test_taken": ("You have taken this test; it can be taken once.", "Ya hizo esta prueba; se hace una sola vez.", "Você já fez este teste; só pode ser feito uma vez."),
+    "test_later": ("You have taken this test; try again later.", "Ya hizo esta prueba; inténtelo más tarde.", "Você já fez este teste; tente mais tarde."),
+    "no_assignment": ("There is no such assignment.", "No existe esa tarea.", "Essa tarefa não existe."),
+    "already_submitted": ("already submitted", "ya se envió", "já foi enviada"),
+    "too_late": ("The time for this HIT is over; it went to somebody else.", "El tiempo de esta tarea terminó; pasó a otra persona.", "O tempo desta tarefa acabou; ela foi para outra pessoa."),
+    "bad_form": ("This form is out of date. Go back, reload the page and send it again.", "El formulario caducó. Vuelva atrás, recargue la página y envíelo otra vez.", "O formulário expirou. Volte, recarregue a página e envie de novo."),
+    "sign_in": ("Please sign in first.", "Primero debe entrar.", "Entre primeiro."),
+    "not_found": ("There is no such page.", "No existe esa página.", "Essa página não existe."),
+    "too_large": ("That form is too large.", "El formulario es demasiado grande.", "O formulário é grande demais."),
+    "server_error": ("The server failed. Please try again.", "El servidor falló. Inténtelo otra vez.", "O servidor falhou. Tente de novo."),
+    "submitted_frame": ("Submitted. Thank you.", "Enviado. Gracias.", "Enviado. Obrigado."),
+    "language": ("Language", "Idioma", "Idioma"),
+    "error_script": ("Please choose an answer for every picture.", "Elija una respuesta para cada foto.", "Escolha uma resposta para cada foto."),
+}  # fmt: skip
+
+
+def words(language: str) -> dict[str, str]:
+    """All texts in a language (en, es or pt)."""
+    column = list(LANGUAGES).index(language)
+    return {key: texts[column] for key, texts in _TEXTS.items()}
+
+
+def word(key: str, language: str = "en") -> str:
+    """One text; an unknown key is its own text."""
+    return words(language).get(key, key)
+
+
+def choose_language(asked: str | None, kept: str | None, accepted: str) -> str:
+    """The language of a page: asked for in the address, else kept from before, else what the browser accepts first."""
+    for candidate in (asked, kept):
+        if candidate in LANGUAGES:
+            return candidate
+    ranked = []
+    for number, part in enumerate(accepted.split(",")):
+        tag, _, weight = part.partition(";q=")
+        try:
+            ranked.append((-float(weight or 1), number, tag.strip().split("-")[0].lower()))
+        except ValueError:
+            continue
+    return next((tag for _, _, tag in sorted(ranked) if tag in LANGUAGES), "en")

@@ -1,0 +1,451 @@
+"""What workers do: sign up, see the work, take a test, accept a HIT, answer it, give it back."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, delete, exists, func, insert, select, update
+
+from curate.crowd.server import rules
+from curate.crowd.server.errors import WorkerError
+from curate.crowd.server.operations.hits import with_type
+from curate.crowd.server.operations.qualifications import grant
+from curate.crowd.server.questions import Form, answers_xml, parse_answer_key, parse_test
+from curate.crowd.server.store import (
+    Store,
+    assignments,
+    hit_types,
+    hits,
+    new_id,
+    new_worker_id,
+    now,
+    one,
+    qualification_types,
+    sessions,
+    test_runs,
+    workers,
+)
+
+LONGEST_NAME = 80
+OPEN = "Accepted"
+
+
+@dataclass(frozen=True)
+class Worker:
+    """Somebody with a session."""
+
+    worker_id: str
+    name: str
+    simulated: bool
+
+
+@dataclass(frozen=True)
+class Qualification:
+    """One requirement of a HIT type, as it stands for one worker."""
+
+    qualification_type_id: str
+    name: str
+    state: str  # passed, failed, needed (take the test), pending (taken, not judged yet), missing (no test to take)
+    score: int | None
+    pass_mark: int | None
+    test_url: str | None
+    retry_at: float | None  # when a failed test may be taken again; None = now, or never where test_url is None
+
+
+@dataclass(frozen=True)
+class Group:
+    """HITs of one type, as one worker sees them."""
+
+    hit_type_id: str
+    title: str
+    description: str
+    reward_usd: float
+    minutes: int
+    available: int
+    open_assignment: str | None
+    qualified: bool
+    qualifications: list[Qualification]
+
+
+def join(store: Store, name: str, simulated: bool) -> tuple[Worker, str]:
+    """A new worker and the token of their session. Two people of one name are two workers."""
+    name = " ".join(name.split())
+    if not name or len(name) > LONGEST_NAME or not name.isprintable():
+        raise WorkerError("bad_name", 400)
+    worker = Worker(new_worker_id(simulated), name, simulated)
+    token = secrets.token_urlsafe(32)
+    with store.writing() as connection:
+        connection.execute(
+            insert(workers).values(worker_id=worker.worker_id, name=name, simulated=simulated, created_at=now())
+        )
+        connection.execute(
+            insert(sessions).values(token_hash=_hash(token), worker_id=worker.worker_id, created_at=now())
+        )
+    return worker, token
+
+
+def leave(store: Store, token: str) -> None:
+    """End a session."""
+    with store.writing() as connection:
+        connection.execute(delete(sessions).where(sessions.c.token_hash == _hash(token)))
+
+
+def who(store: Store, token: str | None) -> Worker | None:
+    """The worker of a session token, or None."""
+    if not token:
+        return None
+    with store.reading() as connection:
+        row = one(connection, select(workers).join(sessions).where(sessions.c.token_hash == _hash(token)))
+    return Worker(row.worker_id, row.name, bool(row.simulated)) if row else None
+
+
+def csrf(token: str) -> str:
+    """What every form of this session carries: only a page of ours, read with the session's cookie, can know it."""
+    return hmac.new(token.encode(), b"form", hashlib.sha256).hexdigest()[:32]
+
+
+def _hash(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def work_for(store: Store, worker: Worker) -> list[Group]:
+    """The groups of HITs that the worker can see: with something left for them, or something of theirs still open."""
+    time = now()
+    mine = exists().where(
+        assignments.c.hit_id == hits.c.hit_id,
+        assignments.c.worker_id == worker.worker_id,
+        assignments.c.status.in_((OPEN, *rules.DONE)),
+    )
+    left = select(hits.c.hit_type_id, func.count().label("n")).where(rules.is_assignable(time), ~mine)
+    with store.reading() as connection:
+        counts = {row.hit_type_id: row.n for row in connection.execute(left.group_by(hits.c.hit_type_id))}
+        started = _open_assignments(connection, worker.worker_id)
+        held = rules.values_of(connection, worker.worker_id)
+        shown = select(hit_types).where(hit_types.c.hit_type_id.in_({*counts, *started}))
+        types = connection.execute(shown.order_by(hit_types.c.created_at, hit_types.c.hit_type_id)).all()
+        groups = [_group(connection, row, worker, counts, started, held, time) for row in types]
+    return [group for group in groups if group is not None]
+
+
+def _open_assignments(connection: Connection, worker_id: str) -> dict[str, str]:
+    """The worker's open assignments by HIT type."""
+    rows = select(hits.c.hit_type_id, assignments.c.assignment_id).join(hits, hits.c.hit_id == assignments.c.hit_id)
+    mine = rows.where(assignments.c.worker_id == worker_id, assignments.c.status == OPEN)
+    return {row.hit_type_id: row.assignment_id for row in connection.execute(mine)}
+
+
+def _group(
+    connection: Connection,
+    row: Any,
+    worker: Worker,
+    counts: Mapping[str, int],
+    started: Mapping[str, str],
+    held: Mapping[str, int],
+    time: float,
+) -> Group | None:
+    """One group as this worker sees it, or None where it is hidden from people who do not qualify."""
+    requirements = rules.requirements_of(row)
+    failing = [requirement for requirement in requirements if not rules.meets(requirement, held)]
+    if any(requirement.get("ActionsGuarded") == "DiscoverPreviewAndAccept" for requirement in failing):
+        return None
+    return Group(
+        hit_type_id=row.hit_type_id,
+        title=row.title,
+        description=row.description,
+        reward_usd=float(row.reward),
+        minutes=max(1, row.assignment_duration // 60),
+        available=counts.get(row.hit_type_id, 0),
+        open_assignment=started.get(row.hit_type_id),
+        qualified=not failing,
+        qualifications=[_standing(connection, requirement, worker, held, time) for requirement in requirements],
+    )
+
+
+def _standing(
+    connection: Connection, requirement: Mapping[str, Any], worker: Worker, held: Mapping[str, int], time: float
+) -> Qualification:
+    """How one requirement stands for one worker, and what they can do about it."""
+    identifier = requirement["QualificationTypeId"]
+    kind = _qualification_type(connection, identifier)
+    score, last = held.get(identifier), _last_run(connection, identifier, worker.worker_id)
+    again = retry_at(kind, last) if kind else None
+    can_take = kind is not None and kind.test is not None and (last is None or again is not None)
+    if rules.meets(requirement, held):
+        state = "passed"
+    elif last is not None and last.score is None:
+        state = "pending"
+    elif score is not None or last is not None:
+        state = "failed"
+    else:
+        state = "needed" if can_take else "missing"
+    return Qualification(
+        qualification_type_id=identifier,
+        name=kind.name if kind else _SYSTEM_NAMES.get(identifier, identifier),
+        state=state,
+        score=score,
+        pass_mark=rules.pass_mark(requirement),
+        test_url=f"/test/{identifier}" if can_take and state in ("needed", "failed") else None,
+        retry_at=again if again is not None and again > time else None,
+    )
+
+
+_SYSTEM_NAMES = {
+    rules.PERCENT_APPROVED: "Percent of assignments approved",
+    rules.NUMBER_APPROVED: "Number of HITs approved",
+    rules.LOCALE: "Location",
+    rules.ADULT: "Adult content",
+}
+
+
+def _qualification_type(connection: Connection, identifier: str) -> Any:
+    table = qualification_types
+    return one(connection, select(table).where(table.c.qualification_type_id == identifier))
+
+
+def _last_run(connection: Connection, identifier: str, worker_id: str) -> Any:
+    runs = select(test_runs).where(test_runs.c.qualification_type_id == identifier, test_runs.c.worker_id == worker_id)
+    return connection.execute(runs.order_by(test_runs.c.submitted_at.desc()).limit(1)).one_or_none()
+
+
+def retry_at(kind: Any, last: Any) -> float | None:
+    """When somebody who took this test may take it again; None = never. A type without a retry delay allows one try."""
+    if last is None:
+        return 0.0
+    if kind.retry_delay is None or last.score is None:
+        return None
+    return float(last.submitted_at + kind.retry_delay)
+
+
+@dataclass(frozen=True)
+class Test:
+    """A test that a worker may take now."""
+
+    qualification_type_id: str
+    name: str
+    description: str
+    form: Form
+    pass_mark: int | None
+
+
+def test_for(store: Store, worker: Worker, identifier: str) -> Test:
+    """The test of a qualification type; raises WorkerError when there is none, or the worker may not take it now."""
+    with store.reading() as connection:
+        return _test_for(connection, worker, identifier)
+
+
+def _test_for(connection: Connection, worker: Worker, identifier: str) -> Test:
+    kind = _qualification_type(connection, identifier)
+    if kind is None or kind.test is None or kind.status != "Active":
+        raise WorkerError("no_test", 404)
+    again = retry_at(kind, _last_run(connection, identifier, worker.worker_id))
+    if again is None:
+        raise WorkerError("test_taken")
+    if again > now():
+        raise WorkerError("test_later")
+    return Test(identifier, kind.name, kind.description, parse_test(kind.test), _pass_mark(connection, identifier))
+
+
+def _pass_mark(connection: Connection, identifier: str) -> int | None:
+    """The mark that the newest HIT type asks of this qualification: a qualification type itself has none."""
+    asking = select(hit_types).where(hit_types.c.requirements.contains(identifier, autoescape=True))
+    for row in connection.execute(asking.order_by(hit_types.c.created_at.desc())):
+        for requirement in rules.requirements_of(row):
+            if requirement["QualificationTypeId"] == identifier and (mark := rules.pass_mark(requirement)) is not None:
+                return mark
+    return None
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a test went. `score` is missing while the requester has not judged it."""
+
+    name: str
+    score: int | None
+    passed: bool
+    pass_mark: int | None
+
+
+def take_test(store: Store, worker: Worker, identifier: str, fields: Sequence[tuple[str, str]]) -> Result:
+    """Score the answers and grant the qualification with that value, whether or not it is enough for any HIT."""
+    with store.writing() as connection:
+        test = _test_for(connection, worker, identifier)
+        kind = _qualification_type(connection, identifier)
+        answers = check_answers(test.form, fields)
+        score = parse_answer_key(kind.answer_key).score(answers) if kind.answer_key else None
+        chosen = [question.id for question in test.form.questions if question.choices]
+        pairs = [(question, value) for question, values in answers.items() for value in values]
+        connection.execute(
+            insert(test_runs).values(
+                run_id=new_id(),
+                qualification_type_id=identifier,
+                worker_id=worker.worker_id,
+                answer=answers_xml(pairs, chosen),
+                score=score,
+                submitted_at=now(),
+            )
+        )
+        if score is not None:
+            grant(connection, identifier, worker.worker_id, score, now())
+    passed = score is not None and (test.pass_mark is None or score >= test.pass_mark)
+    return Result(test.name, score, passed, test.pass_mark)
+
+
+def check_answers(form: Form, fields: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
+    """The answers by question; raises WorkerError for a question left out or a choice that is none."""
+    given: dict[str, list[str]] = {}
+    for name, value in fields:
+        given.setdefault(name, []).append(value)
+    answers = {}
+    for question in form.questions:
+        values = [value for value in given.get(question.id, []) if value.strip()]
+        known = {choice.id for choice in question.choices}
+        if (known and not known.issuperset(values)) or (len(values) > 1 and not question.several):
+            raise WorkerError("bad_answer", 400)
+        if not values and (question.required or known):
+            raise WorkerError("not_all", 400)
+        answers[question.id] = values
+    return answers
+
+
+def accept(store: Store, worker: Worker, hit_type_id: str) -> str:
+    """The id of an assignment in this group: the worker's open one, else a new one on the oldest HIT left for them.
+
+    Never over-assigned: the place is taken by an UPDATE that counts, inside one write transaction, and the store itself
+    holds one assignment per worker per HIT.
+    """
+    with store.writing() as connection:
+        kind = one(connection, select(hit_types).where(hit_types.c.hit_type_id == hit_type_id))
+        if kind is None:
+            raise WorkerError("no_work", 404)
+        if earlier := _open_assignments(connection, worker.worker_id).get(hit_type_id):
+            return earlier
+        if not rules.qualified(kind, rules.values_of(connection, worker.worker_id)):
+            raise WorkerError("not_qualified")
+        time = now()
+        while hit_id := _next_hit(connection, worker.worker_id, hit_type_id, time):
+            taken = connection.execute(
+                update(hits)
+                .where(hits.c.hit_id == hit_id, rules.is_assignable(time))
+                .values(taken=hits.c.taken + 1, pending=hits.c.pending + 1)
+            )
+            if taken.rowcount:
+                return _assign(connection, worker.worker_id, hit_id, time, time + kind.assignment_duration)
+    raise WorkerError("no_work")
+
+
+def _next_hit(connection: Connection, worker_id: str, hit_type_id: str, time: float) -> str | None:
+    mine = exists().where(
+        assignments.c.hit_id == hits.c.hit_id,
+        assignments.c.worker_id == worker_id,
+        assignments.c.status.in_(rules.DONE),
+    )
+    free = select(hits.c.hit_id).where(hits.c.hit_type_id == hit_type_id, rules.is_assignable(time), ~mine)
+    return connection.scalar(free.order_by(hits.c.seq).limit(1))
+
+
+def _assign(connection: Connection, worker_id: str, hit_id: str, time: float, deadline: float) -> str:
+    """A new assignment; one that the worker let go earlier makes room for it."""
+    table = assignments.c
+    connection.execute(delete(assignments).where(table.hit_id == hit_id, table.worker_id == worker_id))
+    identifier = new_id()
+    connection.execute(
+        insert(assignments).values(
+            assignment_id=identifier,
+            hit_id=hit_id,
+            worker_id=worker_id,
+            status=OPEN,
+            accepted_at=time,
+            deadline=deadline,
+        )
+    )
+    return identifier
+
+
+def assignment_of(store: Store, worker: Worker, assignment_id: str) -> Any:
+    """An assignment of this worker with its HIT (`.question`, `.deadline`, …); somebody else's is as good as none."""
+    with store.reading() as connection:
+        row = _assignment(connection, assignment_id)
+    if row is None or row.worker_id != worker.worker_id:
+        raise WorkerError("no_assignment", 404)
+    return row
+
+
+def any_assignment(store: Store, assignment_id: str) -> Any:
+    """An assignment by its unguessable id alone, for pages in the sandboxed frame, to which no cookie travels."""
+    with store.reading() as connection:
+        row = _assignment(connection, assignment_id)
+    if row is None:
+        raise WorkerError("no_assignment", 404)
+    return row
+
+
+def _assignment(connection: Connection, assignment_id: str) -> Any:
+    named = [column for column in assignments.c if column.name != "hit_id"]
+    hit = with_type().subquery()
+    both = select(*named, *(column for column in hit.c if column.name not in assignments.c), hit.c.hit_id)
+    rows = both.join(hit, hit.c.hit_id == assignments.c.hit_id).where(assignments.c.assignment_id == assignment_id)
+    return one(connection, rows)
+
+
+def submit(store: Store, assignment_id: str, answer: str) -> None:
+    """Keep an answer; raises WorkerError when the assignment is closed or past its deadline."""
+    with store.writing() as connection:
+        row = _assignment(connection, assignment_id)
+        time = now()
+        if row is None:
+            raise WorkerError("no_assignment", 404)
+        if row.status in rules.DONE:
+            raise WorkerError("already_submitted")
+        if row.status != OPEN or row.deadline <= time:
+            raise WorkerError("too_late")
+        connection.execute(
+            update(assignments)
+            .where(assignments.c.assignment_id == assignment_id)
+            .values(
+                status="Submitted",
+                answer=answer,
+                submitted_at=time,
+                auto_approve_at=time + row.auto_approval_delay,
+            )
+        )
+        connection.execute(update(hits).where(hits.c.hit_id == row.hit_id).values(pending=hits.c.pending - 1))
+
+
+def give_back(store: Store, worker: Worker, assignment_id: str) -> None:
+    """Return an accepted HIT without an answer."""
+    row = assignment_of(store, worker, assignment_id)
+    with store.writing() as connection:
+        rules.give_back(connection, assignment_id, row.hit_id, "Returned")
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a worker has done so far."""
+
+    submitted: int
+    approved: int
+    rejected: int
+    earned_usd: float
+
+
+def record_of(store: Store, worker: Worker) -> Record:
+    """What a worker has sent in, what was approved, and what that earns."""
+    rows = (
+        select(assignments.c.status, hit_types.c.reward, func.count().label("n"))
+        .join(hits, hits.c.hit_id == assignments.c.hit_id)
+        .join(hit_types, hit_types.c.hit_type_id == hits.c.hit_type_id)
+        .where(assignments.c.worker_id == worker.worker_id, assignments.c.status.in_(rules.DONE))
+        .group_by(assignments.c.status, hit_types.c.reward)
+    )
+    counts = dict.fromkeys(rules.DONE, 0)
+    earned = 0.0
+    with store.reading() as connection:
+        for row in connection.execute(rows):
+            counts[row.status] += row.n
+            earned += float(row.reward) * row.n if row.status == "Approved" else 0
+    return Record(sum(counts.values()), counts["Approved"], counts["Rejected"], round(earned, 2))
