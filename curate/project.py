@@ -13,22 +13,25 @@ from curate.database import connect, migrate
 _VERSION_1 = """
 CREATE TABLE frontier (
     url TEXT PRIMARY KEY,
-    kind TEXT NOT NULL,            -- page (lists products), product, picture
-    marketplace TEXT NOT NULL,
-    listing_id TEXT,               -- of a product once it is known
+    kind TEXT NOT NULL,            -- page, product (a page that turned out to be one), picture
+    host TEXT NOT NULL,            -- host and port: the unit of politeness
+    depth INTEGER NOT NULL,        -- links from a start page; pages of one list count as one
+    marketplace TEXT NOT NULL,     -- of a page: its host until more is known
+    listing_id TEXT,               -- of a product, and of a picture the first listing that shows it
     state TEXT NOT NULL,           -- pending, done, failed
     dropped TEXT,                  -- why it failed
+    later INTEGER NOT NULL DEFAULT 0,  -- of a failure: 1 = the next run tries again
     status INTEGER,                -- HTTP status
     tries INTEGER NOT NULL DEFAULT 0,
     final_url TEXT,
     image_id TEXT,                 -- of a picture: sha256 of its bytes
     blob TEXT,
     bytes INTEGER,
-    data TEXT,                     -- of a product: what was extracted, JSON
+    data TEXT,                     -- of a product: its columns of LISTINGS, JSON
     first_seen_at TEXT NOT NULL,   -- UTC, ISO 8601
     fetched_at TEXT
 );
-CREATE INDEX frontier_state ON frontier (state, kind);
+CREATE INDEX frontier_state ON frontier (state, host, kind);
 CREATE TABLE gallery (             -- which listing shows which picture address, at which place
     marketplace TEXT NOT NULL,
     listing_id TEXT NOT NULL,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 # Only formats that product photos come in. Pillow opens many more, some through outside programs (EPS runs Ghostscript).
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "AVIF", "BMP", "TIFF", "JPEG2000")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "AVIF", "BMP", "TIFF", "JPEG2000")
 
 
 class TooManyPixels(ValueError):

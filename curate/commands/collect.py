@@ -13,9 +13,39 @@ from curate.commands.options import TaskOption, WorkspaceOption
 def register(app: typer.Typer) -> None:
     """Add `scrape` and `import …`."""
     imports = typer.Typer(no_args_is_help=True, help="Take in pictures and known labels that you have already.")
+    app.command("scrape")(scrape_command)
     app.add_typer(imports, name="import")
     imports.command("folder")(import_folder_command)
     imports.command("truth")(import_truth_command)
+
+
+def scrape_command(
+    start: Annotated[str, typer.Argument(metavar="URL|FILE", help="A page of a site, or a file of URLs, one a line.")],
+    delay: Annotated[float, typer.Option(help="Seconds between two requests to a host; 0 only on this machine.")] = 0.5,
+    allow_private: Annotated[
+        bool, typer.Option("--allow-private", help="Allow addresses of private networks.")
+    ] = False,
+    max_listings: Annotated[int | None, typer.Option(min=1, help="Stop at so many listings; the rest waits.")] = None,
+    depth: Annotated[
+        int, typer.Option(min=0, help="Links to follow from a start page; further pages of a list are free.")
+    ] = 2,
+    contact: Annotated[str | None, typer.Option(help="Whom a site may write to; default: from workspace.yaml.")] = None,
+    marketplace: Annotated[str | None, typer.Option(help="Name of the marketplace, instead of what pages say.")] = None,
+    refresh: Annotated[bool, typer.Option("--refresh", help="Look at list pages again, for new products.")] = False,
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Collect product listings and all their pictures from sites that allow it; run again it goes on where it was."""
+    from curate.collect.fetch import Manners
+    from curate.collect.scrape import Plan, finish, scrape
+    from curate.workspace import open_workspace
+
+    here = open_workspace(workspace)
+    manners = Manners(contact if contact is not None else here.config.contact, delay, allow_private)
+    with here.lock("curate scrape"):
+        done = scrape(here, start, Plan(manners, max_listings, depth, marketplace, refresh))
+        counts = {"listings": done.listings, "pictures": done.pictures, "failures": done.failures}
+        here.log("scrape", [], [here.table("listings"), here.table("pictures")], start=start, **counts)
+    typer.echo(f"{finish(done)} -> {here.table('listings')}")
 
 
 def import_folder_command(

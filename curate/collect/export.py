@@ -1,0 +1,72 @@
+"""The crawl's memory as tables: LISTINGS, PICTURES, APPEARANCES, FAILURES. Run again it gives the same rows."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from typing import Any
+
+import pandas as pd
+
+from curate.collect.merge import add_rows, replace_rows
+from curate.workspace import Workspace
+from schemas.tables import APPEARANCES, FAILURES, LISTINGS, PICTURES
+
+_SHOWN = """
+SELECT p.image_id, g.marketplace, g.listing_id, g.position, g.url, g.first_seen_at
+FROM gallery g JOIN frontier p ON p.url = g.url AND p.kind = 'picture' AND p.state = 'done'
+"""
+_PRODUCTS = """
+SELECT f.*, count(g.url) AS shown, sum(p.state = 'failed') AS lost
+FROM frontier f
+LEFT JOIN gallery g ON g.marketplace = f.marketplace AND g.listing_id = f.listing_id
+LEFT JOIN frontier p ON p.url = g.url
+WHERE f.kind = 'product' AND f.state = 'done'
+GROUP BY f.url ORDER BY f.first_seen_at, f.rowid
+"""
+
+
+def export(workspace: Workspace, db: sqlite3.Connection) -> dict[str, int]:
+    """Write the four tables; returns how many rows of each the crawl has. What `curate check` filled in PICTURES stays."""
+    pictures = PICTURES.frame(
+        dict(row)
+        for row in db.execute("SELECT DISTINCT image_id, blob, bytes FROM frontier WHERE image_id IS NOT NULL")
+    )
+    listings = LISTINGS.frame(_listings(db))
+    appearances = APPEARANCES.frame(dict(row) for row in db.execute(_SHOWN))
+    failures = FAILURES.frame(_failures(db))
+    add_rows(PICTURES, workspace.table("pictures"), pictures)
+    replace_rows(LISTINGS, workspace.table("listings"), listings)
+    add_rows(APPEARANCES, workspace.table("appearances"), appearances)
+    FAILURES.write(failures, workspace.table("failures"))
+    return {"listings": len(listings), "pictures": len(pictures), "failures": len(failures)}
+
+
+def _listings(db: sqlite3.Connection) -> list[dict[str, Any]]:
+    """A row a listing; of several pages that show one listing, the first seen."""
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in db.execute(_PRODUCTS):
+        rows.setdefault(
+            (row["marketplace"], row["listing_id"]),
+            {
+                **json.loads(row["data"]),
+                "marketplace": row["marketplace"],
+                "listing_id": row["listing_id"],
+                "first_seen_at": pd.Timestamp(row["first_seen_at"]),
+                "fetched_at": pd.Timestamp(row["fetched_at"]),
+                "dropped": _why_bare(row["shown"], row["lost"]),
+            },
+        )
+    return list(rows.values())
+
+
+def _why_bare(shown: int, lost: int | None) -> str | None:
+    if not shown:
+        return "no picture on its page"
+    return "none of its pictures could be had" if lost == shown else None
+
+
+def _failures(db: sqlite3.Connection) -> list[dict[str, Any]]:
+    names = "url, kind, marketplace, listing_id, status, tries, dropped, fetched_at"
+    rows = [dict(row) for row in db.execute(f"SELECT {names} FROM frontier WHERE state = 'failed' ORDER BY url")]
+    return [{**row, "fetched_at": pd.Timestamp(row["fetched_at"])} for row in rows]
