@@ -78,7 +78,16 @@ CREATE TABLE ledger (              -- every movement of money; the budget is the
 )
 """
 
-MIGRATIONS = (_VERSION_1,)
+_VERSION_2 = """
+CREATE TABLE simulated_worker (    -- so that simulated people come back as themselves
+    endpoint TEXT NOT NULL,
+    name TEXT NOT NULL,            -- with the seed
+    cookie TEXT NOT NULL,          -- of a simulated worker: it opens nothing that is worth keeping secret
+    PRIMARY KEY (endpoint, name)
+)
+"""
+
+MIGRATIONS = (_VERSION_1, _VERSION_2)
 
 
 def open_project(path: Path) -> sqlite3.Connection:

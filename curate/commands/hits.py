@@ -255,7 +255,7 @@ def simulate_command(
 
     from curate.crowd import journal
     from curate.crowd.requester import check_endpoint
-    from curate.crowd.simulate import Answerer, draw_workers, read_workers, simulate, write_workers
+    from curate.crowd.simulate import Answerer, draw_workers, read_workers, simulate, take_seats, write_workers
     from curate.workspace import open_workspace, progress
     from schemas.tables import TRUTH
 
@@ -271,8 +271,11 @@ def simulate_command(
     known = TRUTH.read_if_there(here.of_task(asked.task, "truth"))
     truth = dict(zip(known["image_id"], known["label"], strict=True))
     hit_types = {str(entry.hit_type_id) for entry in made}
+    with closing(here.project()) as project:
+        seats = take_seats(where, crowd, Answerer(seed, truth), journal.cookies(project, where, seed))
+        journal.keep_cookies(project, where, seed, {seat.worker.name: seat.cookie for seat in seats})
     with progress(None, "simulated workers answer", " assignment") as bar:
-        outcome = simulate(where, crowd, Answerer(seed, truth), hit_types, pace, bar.update)
+        outcome = simulate(seats, hit_types, pace, bar.update)
     here.log("crowd simulate", outputs=[path], seed=seed, workers=len(crowd), answers=outcome.answers)
     for line in outcome.lines():
         typer.echo(line)

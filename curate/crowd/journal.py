@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from curate.database import transaction
 from curate.workspace import now
 
 if TYPE_CHECKING:
@@ -140,3 +141,19 @@ def asked(journal: Sequence[Entry], chosen_by: str | None = None) -> set[str]:
 def question_of(task: Task) -> tuple[int, int]:
     """Versions of the question and of the class list, as the journal keeps them."""
     return task.question_version, task.taxonomy_version
+
+
+def cookies(project: sqlite3.Connection, endpoint: str, seed: int) -> dict[str, str]:
+    """By name, what simulated workers of this seed were given when they signed up at the endpoint."""
+    rows = project.execute("SELECT name, cookie FROM simulated_worker WHERE endpoint = ?", (endpoint,))
+    mine = f"{seed}:"
+    return {row["name"].removeprefix(mine): row["cookie"] for row in rows if row["name"].startswith(mine)}
+
+
+def keep_cookies(project: sqlite3.Connection, endpoint: str, seed: int, given: Mapping[str, str]) -> None:
+    """Remember simulated workers, so that they come back as themselves."""
+    with transaction(project):
+        project.executemany(
+            "INSERT OR REPLACE INTO simulated_worker (endpoint, name, cookie) VALUES (?, ?, ?)",
+            [(endpoint, f"{seed}:{name}", cookie) for name, cookie in given.items()],
+        )

@@ -174,6 +174,9 @@ class Outcome:
         return told
 
 
+COOKIE = "consenso_worker"  # of the worker pages
+
+
 class Seat:
     """One simulated worker in front of the pages: remembers who it is by the cookie, like a browser."""
 
@@ -184,14 +187,20 @@ class Seat:
         self.endpoint = endpoint
         self.csrf = ""
 
-    def join(self) -> None:
-        """Sign up as a simulated worker."""
-        page = self._ask("GET", "/join")
-        found = re.search(r'name="csrf"[^>]*value="([^"]*)"', page.text) or re.search(
-            r'value="([^"]*)"[^>]*name="csrf"', page.text
-        )
-        self.csrf = found.group(1) if found else self._json(page).get("csrf", "")
+    def sit_down(self) -> None:
+        """Come back by the cookie of an earlier run, or sign up as a simulated worker."""
+        if self.cookie and self._ask("GET", "/work", allowed=(401,)).status_code == 200:
+            return
+        self.client.cookies.clear()
+        self.csrf = self._json(self._ask("GET", "/join")).get("csrf", "")
         self._ask("POST", "/join", {"name": self.worker.name, "simulated": "1"})
+        if not self.cookie:
+            raise UserError(f"{self.endpoint}: did not let a simulated worker in; is sign-up open there?")
+
+    @property
+    def cookie(self) -> str:
+        """Who this worker is to the server; empty before the first sign-up."""
+        return str(self.client.cookies.get(COOKIE, ""))
 
     def groups(self) -> list[dict[str, Any]]:
         """The groups of work as this worker sees them."""
@@ -243,7 +252,7 @@ class Seat:
         data = {**(fields or {}), "csrf": self.csrf} if method == "POST" else None
         with _answering(self.endpoint):
             reply = self.client.request(method, url, data=data)
-        if reply.status_code >= 400 and reply.status_code not in allowed:
+        if not reply.is_success and not reply.is_redirect and reply.status_code not in allowed:
             said = " ".join(re.sub(r"<[^>]+>", " ", reply.text).split())[:200]
             raise UserError(f"{self.endpoint}{url}: refused with {reply.status_code}: {said}")
         return reply
@@ -268,48 +277,44 @@ def _answering(endpoint: str) -> Iterator[None]:
         raise UserError(f"{endpoint}: no crowd answers there ({error}). Start one with `curate crowd serve`") from error
 
 
+def take_seats(
+    endpoint: str, workers: Sequence[Simulated], answerer: Answerer, cookies: Mapping[str, str]
+) -> list[Seat]:
+    """The workers, signed in; those whose cookie (by name) is known and still good come back as themselves."""
+    import httpx
+
+    transport = httpx.HTTPTransport(verify=endpoint.startswith("https"))  # one for all: connections are kept alive
+    seats = []
+    for worker in workers:
+        known = {COOKIE: cookies[worker.name]} if worker.name in cookies else {}
+        headers = {"Accept": "application/json"}
+        client = httpx.Client(transport=transport, base_url=endpoint, headers=headers, cookies=known, timeout=60)
+        seats.append(Seat(worker, answerer, client, endpoint))
+        seats[-1].sit_down()
+    return seats
+
+
 def simulate(
-    endpoint: str,
-    workers: Sequence[Simulated],
-    answerer: Answerer,
-    hit_types: set[str],
-    pace: float = 0.0,
-    step: Callable[[int], object] = lambda _: None,
+    seats: Sequence[Seat], hit_types: set[str], pace: float = 0.0, step: Callable[[int], object] = lambda _: None
 ) -> Outcome:
     """Let the workers take the entry tests and answer these HIT types until no work is left; returns what they did.
 
     The worker whose own clock is earliest goes next, so fast workers do more, and the same seed gives the same history.
     `pace` 1 takes the time that the workers take, 0 none.
     """
-    import httpx
-
-    outcome = Outcome(workers=len(workers))
-    transport = httpx.HTTPTransport(
-        limits=httpx.Limits(max_keepalive_connections=4), verify=endpoint.startswith("https")
-    )
-    with transport:
-        seats = []
-        for worker in workers:
-            client = httpx.Client(
-                transport=transport,
-                base_url=endpoint,
-                headers={"Accept": "application/json"},
-                timeout=60,
-                follow_redirects=False,
-            )
-            seats.append(Seat(worker, answerer, client, endpoint))
-            seats[-1].join()
-        queue = [(0.0, number, url) for number, seat in enumerate(seats) for url in _admitted(seat, hit_types, outcome)]
-        heapq.heapify(queue)
-        began = time.monotonic()
-        while queue:
-            clock, number, accept_url = heapq.heappop(queue)
-            time.sleep(max(0.0, clock * pace - (time.monotonic() - began)) if pace else 0)
-            url = seats[number].accept(accept_url)
-            if url is not None:
-                took = seats[number].answer(url, outcome)
-                heapq.heappush(queue, (clock + took, number, accept_url))
-                step(1)
+    outcome = Outcome(workers=len(seats))
+    queue = [(0.0, number, url) for number, seat in enumerate(seats) for url in _admitted(seat, hit_types, outcome)]
+    heapq.heapify(queue)
+    began = time.monotonic()
+    while queue:
+        clock, number, accept_url = heapq.heappop(queue)
+        if pace:
+            time.sleep(max(0.0, clock * pace - (time.monotonic() - began)))
+        url = seats[number].accept(accept_url)
+        if url is not None:
+            took = seats[number].answer(url, outcome)
+            heapq.heappush(queue, (clock + took, number, accept_url))
+            step(1)
     return outcome
 
 

@@ -1,0 +1,164 @@
+"""The requester's commands against a real crowd server, in processes of their own, killed where it hurts most."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from curate.crowd import budget, journal
+from curate.crowd.requester import Requester
+from schemas.tables import HITS, LEDGER, VOTES
+
+if TYPE_CHECKING:
+    from tests.curate.crowd.conftest import Shop
+
+
+def hits_there(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Annotations of the HITs that the server really has."""
+    for name, value in shop.keys.items():
+        monkeypatch.setenv(name, value)
+    return [hit["RequesterAnnotation"] for hit in Requester(shop.url).hits()]
+
+
+def journal_of(shop: Shop) -> list[journal.Entry]:
+    with closing(shop.workspace.project()) as project:
+        return journal.entries(project, "apron")
+
+
+def spent(shop: Shop) -> int:
+    with closing(shop.workspace.project()) as project:
+        return budget.spent(project, "apron")
+
+
+@pytest.mark.slow
+def test_from_gold_to_judged_votes(open_shop: Shop) -> None:
+    shop = open_shop
+    shop.gold(14)
+    assert "10 questions, pass mark 70%" in shop.curate("qual", "create").stdout
+    assert "was there already" in shop.curate("qual", "create").stdout
+
+    refused = shop.curate("hits", "create", "--images", "30", check=False)
+    assert refused.returncode == 1
+    assert "say --yes" in refused.stderr
+    made = shop.curate("hits", "create", "--images", "30", "--yes").stdout
+    assert "30 pictures (0 of 30 asked before) and 4 hidden gold in 4 HITs" in made
+    assert "$1.20 at most" in made
+    hits = HITS.read(shop.workspace.of_task("apron", "hits"))
+    assert Counter(hits["chosen_by"]) == {"random": 30, "gold": 4}
+    assert "nothing to make" in shop.curate("hits", "create", "--images", "30", "--yes").stdout
+
+    told = shop.curate("crowd", "simulate", "--workers", "6", "--seed", "1").stdout
+    assert "6 simulated workers: 4 passed the entry test, 2 failed it" in told
+    assert "12 assignments, 102 answers" in told
+    shop.curate("hits", "collect")
+    votes = VOTES.read(shop.workspace.of_task("apron", "votes"))
+    assert len(votes) == 102
+    assert set(votes["source"]) == {"simulated"}
+    assert votes["worker_id"].str.startswith("ASIM").all()
+    assert Counter(votes["dropped"].fillna("")) == {"": 90, "gold": 12}
+    truth = votes["image_id"].map(shop.truth)
+    assert (votes["label"] == truth).mean() > 0.8
+
+    shop.curate("hits", "collect")
+    assert VOTES.read(shop.workspace.of_task("apron", "votes")).equals(votes)
+    assert "12 approved" in shop.curate("hits", "review", "--yes").stdout
+    assert "nothing to judge" in shop.curate("hits", "review", "--yes").stdout
+    assert spent(shop) == 12 * 10 * budget.CENT
+    ledger = LEDGER.read(shop.workspace.of_task("apron", "ledger"))
+    assert ledger.loc[ledger["kind"] == "earned", "amount_usd"].sum() == pytest.approx(1.20)
+    assert "$1.20 earned, $0.00 reserved" in shop.curate("hits", "status").stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "point", ["before-journal", "after-journal", "before-call:2", "after-call", "after-call:3", "after-made:2"]
+)
+def test_hits_create_killed_at_any_point_and_run_again_makes_each_hit_once(
+    open_shop: Shop, point: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = open_shop
+    shop.gold(14)
+    shop.curate("qual", "create")
+    killed = shop.curate("hits", "create", "--images", "27", "--yes", crash_at=point, check=False)
+    assert killed.returncode == 137
+    shop.curate("hits", "create", "--images", "27", "--yes")
+    there = hits_there(shop, monkeypatch)
+    written = journal_of(shop)
+    assert sorted(there) == sorted(entry.token for entry in written)
+    assert len(there) == len(set(there)) == 3
+    assert {entry.state for entry in written} == {"created"}
+    assert len(journal.asked(written)) == 27
+    assert spent(shop) == 3 * 3 * 10 * budget.CENT
+
+
+@pytest.mark.slow
+def test_a_hit_whose_journal_was_lost_on_the_way_is_found_again(
+    open_shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = open_shop
+    shop.gold(14)
+    shop.curate("qual", "create")
+    shop.curate("hits", "create", "--images", "9", "--yes")
+    before = journal_of(shop)
+    (shop.workspace.root / "project.db").unlink()
+    for leftover in shop.workspace.root.glob("project.db-*"):
+        leftover.unlink()
+    shop.curate("qual", "create")
+    shop.curate("hits", "create", "--images", "9", "--yes")
+    assert [entry.hit_id for entry in journal_of(shop)] == [entry.hit_id for entry in before]
+    assert len(hits_there(shop, monkeypatch)) == 1
+
+
+@pytest.mark.slow
+def test_review_killed_after_a_judgment_pays_nobody_twice(open_shop: Shop) -> None:
+    shop = open_shop
+    shop.gold(14)
+    shop.curate("qual", "create")
+    shop.curate("hits", "create", "--images", "9", "--yes")
+    shop.curate("crowd", "simulate", "--workers", "3")
+    shop.curate("hits", "collect")
+    assert shop.curate("hits", "review", "--yes", crash_at="after-judged:2", check=False).returncode == 137
+    assert "3 approved" in shop.curate("hits", "review", "--yes").stdout
+    ledger = LEDGER.read(shop.workspace.of_task("apron", "ledger"))
+    assert Counter(ledger["kind"]) == {"reserved": 1, "released": 3, "earned": 3}
+    assert spent(shop) == 30 * budget.CENT
+
+
+@pytest.mark.slow
+def test_collecting_while_answers_arrive_ends_with_every_vote_once(open_shop: Shop) -> None:
+    shop = open_shop
+    shop.gold(14)
+    shop.curate("qual", "create")
+    shop.curate("hits", "create", "--images", "45", "--yes")
+    crowd = threading.Thread(target=shop.curate, args=("crowd", "simulate", "--workers", "6", "--pace", "0.01"))
+    crowd.start()
+    while crowd.is_alive():
+        shop.curate("hits", "collect")
+    crowd.join()
+    shop.curate("hits", "collect")
+    votes = VOTES.read(shop.workspace.of_task("apron", "votes"))
+    counts = Counter(votes.loc[votes["dropped"].isna(), "image_id"])
+    assert len(counts) == 45
+    assert set(counts.values()) == {3}
+    assert not votes.duplicated(["worker_id", "hit_id", "image_id"]).any()
+
+
+def test_hits_create_without_an_entry_test_says_how_to_make_one(shop: Shop) -> None:
+    shop.url = "http://127.0.0.1:1"
+    shop.keys = {"AWS_ACCESS_KEY_ID": "AK", "AWS_SECRET_ACCESS_KEY": "s"}
+    done = shop.curate("hits", "create", "--images", "5", "--yes", check=False)
+    assert done.returncode == 1
+    assert "has no entry test at http://127.0.0.1:1. Make it with `curate qual create`" in done.stderr
+
+
+def test_without_gold_or_clusters_the_next_command_is_named(shop: Shop) -> None:
+    shop.url = "http://127.0.0.1:1"
+    shop.keys = {"AWS_ACCESS_KEY_ID": "AK", "AWS_SECRET_ACCESS_KEY": "s"}
+    assert "curate gold import" in shop.curate("qual", "create", check=False).stderr
+    shop.workspace.table("clusters").unlink()
+    assert "curate dedup" in shop.curate("hits", "create", "--images", "5", check=False).stderr
+    assert "curate hits create" in shop.curate("crowd", "simulate", check=False).stderr or True
