@@ -7,6 +7,7 @@ of rows never matters.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -47,6 +48,11 @@ class Rule:
         for name, value in (("agree", self.agree), ("min_votes", self.min_votes)):
             if value < 1:
                 raise UserError(f"{name} must be 1 or more, got {value}")
+
+    def metadata(self) -> dict[str, str]:
+        """What LABELS keep in their file: the class order of label_probs, and the rule."""
+        rule = {"agree": self.agree, "min_votes": self.min_votes}
+        return {"consenso.classes": json.dumps(list(self.classes)), "consenso.rule": json.dumps(rule)}
 
 
 def aggregate(

@@ -1,0 +1,158 @@
+"""The manifest is derived: one function makes it from the tables, and both `curate aggregate` and `curate split` call it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from curate.workspace import Workspace
+from schemas.files import write_bytes
+from schemas.manifest import manifest_id, write_manifest
+from schemas.tables import APPEARANCES, CLUSTERS, LABELS, MANIFEST, PICTURES, SPLITS, VOTES
+from schemas.task import Task
+
+
+@dataclass(frozen=True)
+class Built:
+    """A manifest that was built, or the newest one when nothing had changed."""
+
+    path: Path  # its numbered place
+    manifest_id: str
+    rows: pd.DataFrame
+    new: bool
+
+    def describe(self) -> str:
+        """One line for a person: where it is and how it is divided."""
+        counts = self.rows["split"].fillna("no split yet").value_counts()
+        parts = ", ".join(f"{counts[name]} {name}" for name in _ORDER if name in counts)
+        state = "" if self.new else " (unchanged)"
+        return f"manifest {self.manifest_id[:8]}{state}: {len(self.rows)} pictures, {parts or 'none'} -> {self.path}"
+
+
+_ORDER = ("train", "val", "test", "unlabeled", "out", "no split yet")
+
+
+def build_manifest(
+    pictures: pd.DataFrame,
+    appearances: pd.DataFrame,
+    clusters: pd.DataFrame,
+    labels: pd.DataFrame,
+    splits: pd.DataFrame,
+    votes: pd.DataFrame,
+    *,
+    task: str,
+) -> pd.DataFrame:
+    """One row per picture in image_id order with everything that is known about it.
+
+    Labels that changed after the last `curate split` never contradict it: a train picture that lost its label is unlabeled,
+    a val or test picture that lost it is out, a dropped picture is out, and a picture that is new to the split has none.
+    Votes and shares stand only beside a label: votes that did not agree are discarded, as in the paper (VOTES keeps them).
+    """
+    rows = pictures[["image_id", "blob", "dropped", "width_px", "height_px"]].rename(columns={"blob": "path"})
+    rows = rows.merge(_places(appearances), on="image_id", how="left")
+    rows = rows.merge(clusters[["image_id", "cluster_id"]], on="image_id", how="left")
+    said = ["image_id", "label", "n_votes", "n_agree", "chosen_by", "label_probs"]
+    rows = rows.merge(labels[said], on="image_id", how="left")
+    cut = ["image_id", "split", "split_reason", "label_rank", "unlabeled_rank", "group_id"]
+    rows = rows.merge(splits[cut], on="image_id", how="left")
+    rows = rows.merge(_votes(votes, task), on="image_id", how="left")
+    rows = _consistent(rows)
+    no_label = rows["label"].isna()
+    for name in ("label_probs", "votes"):
+        rows[name] = rows[name].astype(object).mask(no_label, None)
+    return MANIFEST.check(rows.sort_values("image_id", ignore_index=True)[MANIFEST.names])
+
+
+def _consistent(rows: pd.DataFrame) -> pd.DataFrame:
+    """Splits that agree with the labels of now, until `curate split` decides anew."""
+    unlabeled, split = rows["label"].isna(), rows["split"]
+    withdrawn = unlabeled & split.isin(["val", "test"])
+    dropped = rows["dropped"].notna() & split.notna()
+    why = rows["split_reason"].mask(withdrawn, "label withdrawn").mask(dropped, "dropped")
+    split = split.mask(unlabeled & (split == "train"), "unlabeled").mask(withdrawn | dropped, "out")
+    return rows.assign(
+        split=split,
+        split_reason=why,
+        label_rank=rows["label_rank"].where(split == "train"),
+        unlabeled_rank=rows["unlabeled_rank"].where(split == "unlabeled"),
+    )
+
+
+def _places(appearances: pd.DataFrame) -> pd.DataFrame:
+    """Where each picture was seen: first marketplace and listing, all marketplaces sorted."""
+    seen = appearances.sort_values(["first_seen_at", "marketplace", "listing_id", "position"])
+    first = seen.drop_duplicates("image_id")[["image_id", "marketplace", "listing_id"]]
+    every = seen[["image_id", "marketplace"]].drop_duplicates().sort_values("marketplace")
+    lists = every.groupby("image_id")["marketplace"].agg(list).rename("marketplaces")
+    return first.merge(lists.reset_index(), on="image_id", how="left")
+
+
+def pseudonym(worker_id: str, task: str) -> str:
+    """A short name for a worker inside one task's manifests; the same person has another name in another task."""
+    return "w" + hashlib.sha256(f"{task} {worker_id}".encode()).hexdigest()[:10]
+
+
+def _votes(votes: pd.DataFrame, task: str) -> pd.DataFrame:
+    """The votes that count, as one list of (pseudonym, label) per picture, in pseudonym order."""
+    counted = votes.loc[votes["dropped"].isna(), ["image_id", "worker_id", "label"]]
+    names = {worker: pseudonym(worker, task) for worker in counted["worker_id"].unique()}
+    counted = counted.assign(pseudonym=counted["worker_id"].map(names)).sort_values(["image_id", "pseudonym"])
+    lists: dict[str, list[dict[str, str]]] = {}
+    for image_id, name, label in zip(counted["image_id"], counted["pseudonym"], counted["label"], strict=True):
+        lists.setdefault(image_id, []).append({"pseudonym": name, "label": label})
+    return pd.DataFrame(
+        {"image_id": pd.Series(list(lists), dtype="str"), "votes": pd.Series(list(lists.values()), dtype=object)}
+    )
+
+
+def rebuild_manifest(workspace: Workspace, task: Task, made_by: str, **facts: Any) -> Built:
+    """Build the task's manifest from the tables as they are, under the next number and as `<task>.parquet`.
+
+    The same content as the newest one makes no new number. `facts` are kept in its info, beside the counts.
+    """
+    name = task.task
+    rows = build_manifest(
+        PICTURES.read(workspace.table("pictures")),
+        APPEARANCES.read_if_there(workspace.table("appearances")),
+        CLUSTERS.read_if_there(workspace.table("clusters")),
+        LABELS.read_if_there(workspace.of_task(name, "labels")),
+        SPLITS.read_if_there(workspace.of_task(name, "splits")),
+        VOTES.read_if_there(workspace.of_task(name, "votes")),
+        task=name,
+    )
+    identity = manifest_id(MANIFEST.to_arrow(rows), name, task.keys)
+    built = workspace.manifests(name)
+    parent = MANIFEST.metadata(built[-1]).get("consenso.manifest_id") if built else None
+    newest = workspace.manifest(name)
+    info = _info(rows, task, made_by, facts)
+    if parent == identity:
+        if not newest.exists() or MANIFEST.metadata(newest).get("consenso.manifest_id") != identity:
+            write_bytes(newest, built[-1].read_bytes())  # a build was killed between its two files
+        return Built(built[-1], identity, rows, new=False)
+    place = workspace.next_manifest(name)
+    write_manifest(rows, [place, newest], task=name, classes=task.keys, parent=parent, info=info)
+    return Built(place, identity, rows, new=True)
+
+
+def _info(rows: pd.DataFrame, task: Task, made_by: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """How the manifest was made, and its counts."""
+    return {
+        "made_by": made_by,
+        "question_version": task.question_version,
+        "taxonomy_version": task.taxonomy_version,
+        "crowd": json.loads(task.crowd.model_dump_json(include={"assignments", "agree"})),
+        "split": json.loads(task.split.model_dump_json()),
+        "counts": {
+            "pictures": len(rows),
+            "labeled": int(rows["label"].notna().sum()),
+            "dropped": int(rows["dropped"].notna().sum()),
+            "splits": {str(key): int(n) for key, n in rows["split"].value_counts().sort_index().items()},
+        },
+        **facts,
+    }
