@@ -37,7 +37,7 @@ def split_command(
         SPLITS.write(cut.rows, path)
         built = rebuild_manifest(here, asked, "curate split", seed=asked.split.seed if seed is None else seed)
         here.log("split", [here.of_task(asked.task, "labels")], [path, built.path], manifest_id=built.manifest_id)
-    typer.echo(f"{describe(cut)}\n{built.describe()}")
+    typer.echo(f"{describe(cut, seed)}\n{built.describe()}")
 
 
 def show_command(file: Annotated[Path, typer.Argument(help="Any table of ours, or any Parquet file.")]) -> None:

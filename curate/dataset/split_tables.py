@@ -41,7 +41,7 @@ def split_workspace(workspace: Workspace, task: Task, seed: int | None = None) -
     )
 
 
-def describe(cut: Cut) -> str:
+def describe(cut: Cut, seed: int | None = None) -> str:
     """What a person wants to know after `curate split`: the table by class, the shortfall, the groups, what moved."""
     lines = [cut.classes.to_string()]
     short = cut.classes[(cut.classes["short"] > 0) & (cut.classes["labeled"] > 0)]
@@ -58,4 +58,6 @@ def describe(cut: Cut) -> str:
     lines.append(cut.groups.describe())
     if cut.moved:
         lines.append("decided before: " + "; ".join(f"{n} {what}" for what, n in cut.moved.items()))
+    if seed is not None and (cut.rows["seed"] != seed).any():
+        lines.append(f"seed {seed} decided only what is new; to cut anew, move splits.parquet away and run this again")
     return "\n".join(lines)

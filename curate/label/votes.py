@@ -8,6 +8,7 @@ import pandas as pd
 
 from schemas.errors import TableError, UserError
 from schemas.table import read_parquet
+from schemas.tables import VOTES
 
 NEEDED = ("image_id", "worker_id", "label")
 MOST_CLASSES = 1000  # more different labels than this is a wrong column, not a question people were asked
@@ -65,7 +66,7 @@ def _read(path: Path) -> tuple[pd.DataFrame, str]:
         return _read_csv(path), ""
     table = read_parquet(path)
     kind = (table.schema.metadata or {}).get(b"consenso.table", b"").decode()
-    return table.to_pandas(), kind
+    return (VOTES.read(path) if kind == VOTES.name else table.to_pandas()), kind
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
