@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -15,9 +16,20 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from curate.cli import app
 from curate.workspace import Workspace
+from schemas.command import exit_code
 from schemas.files import write_bytes
 from schemas.tables import CLUSTERS, PICTURES, TRUTH
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a command ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
 
 
 @dataclass
@@ -30,19 +42,37 @@ class Shop:
     url: str = ""
     keys: dict[str, str] = field(default_factory=dict)
 
-    def curate(self, *words: str, crash_at: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run the command line in a process of its own, in the workspace, against the shop's crowd."""
-        done = subprocess.run(
+    def curate(self, *words: str, check: bool = True) -> Done:
+        """Run the command line in this process, in the workspace, against the shop's crowd."""
+        out, err = io.StringIO(), io.StringIO()
+        argv = ["curate", *words]
+        with (
+            pytest.MonkeyPatch.context() as patch,
+            contextlib.chdir(self.workspace.root),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+        ):
+            patch.setattr(sys, "argv", argv)
+            for name, value in self.environment().items():
+                patch.setenv(name, value)
+            done = Done(exit_code(app, "curate"), out.getvalue(), err.getvalue())
+        assert not check or done.returncode == 0, done
+        return done
+
+    def start(self, *words: str, crash_at: str = "") -> subprocess.Popen[str]:
+        """Start the command line in a process of its own, perhaps one that kills itself on the way."""
+        return subprocess.Popen(
             [sys.executable, "-m", "curate.cli", *words],
             cwd=self.workspace.root,
-            env={**os.environ, **self.keys, "CURATE_ENDPOINT": self.url, "CONSENSO_CRASH_AT": crash_at},
-            capture_output=True,
+            env={**os.environ, **self.environment(), "CONSENSO_CRASH_AT": crash_at},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
             text=True,
-            timeout=120,
         )
-        if check:
-            assert done.returncode == 0, done.stdout + done.stderr
-        return done
+
+    def environment(self) -> dict[str, str]:
+        """Where the crowd is, and the keys for it."""
+        return {**self.keys, "CURATE_ENDPOINT": self.url}
 
     def gold(self, count: int) -> None:
         """Make the first pictures gold."""
@@ -76,23 +106,33 @@ def shop(workspace: Workspace) -> Shop:
     return Shop(workspace, ids, truth)
 
 
-@pytest.fixture
-def open_shop(shop: Shop, tmp_path: Path) -> Iterator[Shop]:
-    """The shop with a real crowd server on a free port, and keys for it."""
-    database = f"sqlite:///{tmp_path / 'crowd.db'}"
-    issued = json.loads(shop.curate("crowd", "keys", "issue", "tests", "--db", database, "--json").stdout)
-    shop.keys = {"AWS_ACCESS_KEY_ID": issued["access_key_id"], "AWS_SECRET_ACCESS_KEY": issued["secret_access_key"]}
-    words = ["crowd", "serve", "--db", database, "--port", "0", "--pictures", str(shop.workspace.blobs)]
-    with (tmp_path / "server.log").open("w") as log:
+@pytest.fixture(scope="module")
+def crowd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """The address of a real crowd server on a free port, and its database. It needs no folder of pictures here."""
+    folder = tmp_path_factory.mktemp("crowd")
+    database = f"sqlite:///{folder / 'crowd.db'}"
+    words = ["crowd", "serve", "--db", database, "--port", "0"]
+    with (folder / "server.log").open("w") as log:
         server = subprocess.Popen(
-            [sys.executable, "-m", "curate.cli", *words], cwd=tmp_path, stdout=subprocess.PIPE, stderr=log, text=True
+            [sys.executable, "-m", "curate.cli", *words], cwd=folder, stdout=subprocess.PIPE, stderr=log, text=True
         )
         try:
             assert server.stdout is not None
             line = server.stdout.readline()
-            assert line, (tmp_path / "server.log").read_text()
-            shop.url = json.loads(line)["url"]
-            yield shop
+            assert line, (folder / "server.log").read_text()
+            yield json.loads(line)["url"], database
         finally:
             server.kill()
             server.wait()
+            server.stdout.close()
+
+
+@pytest.fixture
+def open_shop(shop: Shop, crowd: tuple[str, str], tmp_path: Path) -> Shop:
+    """The shop with a requester's account of its own at a real crowd, and an entry test made there."""
+    shop.url, database = crowd
+    issued = json.loads(shop.curate("crowd", "keys", "issue", str(tmp_path), "--db", database, "--json").stdout)
+    shop.keys = {"AWS_ACCESS_KEY_ID": issued["access_key_id"], "AWS_SECRET_ACCESS_KEY": issued["secret_access_key"]}
+    shop.gold(14)
+    assert "10 questions, pass mark 70%" in shop.curate("qual", "create").stdout
+    return shop

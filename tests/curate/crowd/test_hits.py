@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ import pytest
 
 from curate.crowd import budget, journal
 from curate.crowd.requester import Requester
+from curate.crowd.simulate import Answerer, draw_workers
 from schemas.tables import HITS, LEDGER, VOTES
 
 if TYPE_CHECKING:
@@ -34,11 +34,8 @@ def spent(shop: Shop) -> int:
         return budget.spent(project, "apron")
 
 
-@pytest.mark.slow
 def test_from_gold_to_judged_votes(open_shop: Shop) -> None:
     shop = open_shop
-    shop.gold(14)
-    assert "10 questions, pass mark 70%" in shop.curate("qual", "create").stdout
     assert "was there already" in shop.curate("qual", "create").stdout
 
     refused = shop.curate("hits", "create", "--images", "30", check=False)
@@ -73,7 +70,6 @@ def test_from_gold_to_judged_votes(open_shop: Shop) -> None:
     assert "$1.20 earned, $0.00 reserved" in shop.curate("hits", "status").stdout
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "point", ["before-journal", "after-journal", "before-call:2", "after-call", "after-call:3", "after-made:2"]
 )
@@ -81,10 +77,7 @@ def test_hits_create_killed_at_any_point_and_run_again_makes_each_hit_once(
     open_shop: Shop, point: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shop = open_shop
-    shop.gold(14)
-    shop.curate("qual", "create")
-    killed = shop.curate("hits", "create", "--images", "27", "--yes", crash_at=point, check=False)
-    assert killed.returncode == 137
+    assert shop.start("hits", "create", "--images", "27", "--yes", crash_at=point).wait(60) == 137
     shop.curate("hits", "create", "--images", "27", "--yes")
     there = hits_there(shop, monkeypatch)
     written = journal_of(shop)
@@ -95,13 +88,10 @@ def test_hits_create_killed_at_any_point_and_run_again_makes_each_hit_once(
     assert spent(shop) == 3 * 3 * 10 * budget.CENT
 
 
-@pytest.mark.slow
 def test_a_hit_whose_journal_was_lost_on_the_way_is_found_again(
     open_shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shop = open_shop
-    shop.gold(14)
-    shop.curate("qual", "create")
     shop.curate("hits", "create", "--images", "9", "--yes")
     before = journal_of(shop)
     (shop.workspace.root / "project.db").unlink()
@@ -113,32 +103,25 @@ def test_a_hit_whose_journal_was_lost_on_the_way_is_found_again(
     assert len(hits_there(shop, monkeypatch)) == 1
 
 
-@pytest.mark.slow
 def test_review_killed_after_a_judgment_pays_nobody_twice(open_shop: Shop) -> None:
     shop = open_shop
-    shop.gold(14)
-    shop.curate("qual", "create")
     shop.curate("hits", "create", "--images", "9", "--yes")
     shop.curate("crowd", "simulate", "--workers", "3")
     shop.curate("hits", "collect")
-    assert shop.curate("hits", "review", "--yes", crash_at="after-judged:2", check=False).returncode == 137
+    assert shop.start("hits", "review", "--yes", crash_at="after-judged:2").wait(60) == 137
     assert "3 approved" in shop.curate("hits", "review", "--yes").stdout
     ledger = LEDGER.read(shop.workspace.of_task("apron", "ledger"))
     assert Counter(ledger["kind"]) == {"reserved": 1, "released": 3, "earned": 3}
     assert spent(shop) == 30 * budget.CENT
 
 
-@pytest.mark.slow
 def test_collecting_while_answers_arrive_ends_with_every_vote_once(open_shop: Shop) -> None:
     shop = open_shop
-    shop.gold(14)
-    shop.curate("qual", "create")
     shop.curate("hits", "create", "--images", "45", "--yes")
-    crowd = threading.Thread(target=shop.curate, args=("crowd", "simulate", "--workers", "6", "--pace", "0.01"))
-    crowd.start()
-    while crowd.is_alive():
+    crowd = shop.start("crowd", "simulate", "--workers", "6", "--pace", "0.01")
+    while crowd.poll() is None:
         shop.curate("hits", "collect")
-    crowd.join()
+    assert crowd.returncode == 0
     shop.curate("hits", "collect")
     votes = VOTES.read(shop.workspace.of_task("apron", "votes"))
     counts = Counter(votes.loc[votes["dropped"].isna(), "image_id"])
@@ -161,4 +144,26 @@ def test_without_gold_or_clusters_the_next_command_is_named(shop: Shop) -> None:
     assert "curate gold import" in shop.curate("qual", "create", check=False).stderr
     shop.workspace.table("clusters").unlink()
     assert "curate dedup" in shop.curate("hits", "create", "--images", "5", check=False).stderr
-    assert "curate hits create" in shop.curate("crowd", "simulate", check=False).stderr or True
+    assert "curate hits create" in shop.curate("crowd", "simulate", check=False).stderr
+
+
+def test_simulated_workers_come_back_as_themselves(open_shop: Shop) -> None:
+    shop = open_shop
+    for wanted in ("9", "18"):
+        shop.curate("hits", "create", "--images", wanted, "--yes")
+        shop.curate("crowd", "simulate", "--workers", "3")
+    shop.curate("hits", "collect")
+    votes = VOTES.read(shop.workspace.of_task("apron", "votes"))
+    assert votes["worker_id"].nunique() == 3
+
+
+def test_the_same_seed_gives_the_same_votes(open_shop: Shop) -> None:
+    shop = open_shop
+    shop.curate("hits", "create", "--images", "9", "--yes")
+    shop.curate("crowd", "simulate", "--workers", "3", "--seed", "4")
+    shop.curate("hits", "collect")
+    votes = VOTES.read(shop.workspace.of_task("apron", "votes"))
+    keys, answerer = shop.workspace.task().keys, Answerer(4, shop.truth)
+    workers = draw_workers(keys, 3, 4)
+    expected = Counter((i, answerer.answer(worker, i, keys)) for worker in workers for i in set(votes["image_id"]))
+    assert Counter(zip(votes["image_id"], votes["label"], strict=True)) == expected
