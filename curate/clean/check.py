@@ -6,7 +6,6 @@ import hashlib
 import os
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -14,96 +13,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from curate.clean.hashes import DRAFT_PX, HASH_ALGO, phash64, phash256
+from curate.clean.hashes import HASH_ALGO
+from curate.clean.measure import Limits, inspect_file, leave_ctrl_c
 from curate.clean.neighbors import near_pairs
 from curate.workspace import Workspace, progress
 from schemas.errors import Interrupted, UserError
-from schemas.picture import TooManyPixels, as_seen, open_picture, upright_size
+from schemas.picture import as_seen, open_picture
 from schemas.tables import APPEARANCES, PICTURES
 
 SAVE_EVERY = 30.0  # seconds; what a kill can cost
-SMALL_SET = 400  # below this many pictures, starting processes takes longer than the work
-BLANK = 2.0  # standard deviation of the gray picture, of 255, below which there is nothing to see
+SMALL_SET = 2_000  # below this many pictures, starting processes takes longer than the work
 SAME = "same pixels as "  # begins the reason of an exact copy; the kept picture's image_id follows
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a picture must be to count."""
-
-    min_side_px: int = 64
-    max_pixels: int = 50_000_000
-
-
-def inspect(data: bytes, limits: Limits) -> dict[str, Any]:
-    """What `curate check` writes about one picture's bytes: its columns of PICTURES, `dropped` among them.
-
-    JPEGs are decoded reduced; that is enough for every measure here, and it catches files that are cut off.
-    """
-    from PIL import UnidentifiedImageError
-
-    try:
-        image = open_picture(data, limits.max_pixels)
-    except TooManyPixels as error:
-        return {"dropped": f"too many pixels ({error})"}
-    except UnidentifiedImageError:
-        return {"dropped": f"not a picture (begins with {data[:16]!r})" if data else "not a picture (no bytes)"}
-    except (OSError, ValueError, SyntaxError, EOFError) as error:
-        return {"dropped": _broken(error)}
-    with image:
-        return _measure(image, limits)
-
-
-def _measure(image: Any, limits: Limits) -> dict[str, Any]:
-    width, height = upright_size(image)
-    found: dict[str, Any] = {
-        "format": "JPEG" if image.format == "MPO" else image.format,  # a JPEG with a preview appended, as phones write
-        "mode": image.mode,
-        "width_px": width,
-        "height_px": height,
-    }
-    try:
-        found["frames"] = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
-        image.draft(None, (DRAFT_PX, DRAFT_PX))  # only JPEG knows how; others decode in full
-        gray = as_seen(image).convert("L")
-    except (OSError, ValueError, SyntaxError, EOFError, MemoryError) as error:
-        return {**found, "dropped": _broken(error)}
-    small = _fit(gray)
-    pixels = np.asarray(small, dtype=np.float64)
-    found |= {
-        "hash_algo": HASH_ALGO,
-        "phash64": phash64(gray),
-        "phash256": phash256(gray),
-        "sharpness": _sharpness(pixels),
-        "brightness": float(pixels.mean()),
-    }
-    if min(width, height) < limits.min_side_px:
-        found["dropped"] = f"too small ({width} x {height})"
-    elif pixels.std() < BLANK:
-        found["dropped"] = "blank"
-    return found
-
-
-def _broken(error: Exception) -> str:
-    return f"broken: {str(error).splitlines()[0][:100] if str(error) else type(error).__name__}"
-
-
-def _fit(gray: Any) -> Any:
-    """The gray picture with its longer side at 128 px, so that measures of different pictures compare."""
-    from PIL import Image
-
-    scale = DRAFT_PX / max(gray.size)
-    size = (max(1, round(gray.width * scale)), max(1, round(gray.height * scale)))
-    return gray.resize(size, Image.Resampling.BOX if scale < 1 else Image.Resampling.BILINEAR)
-
-
-def _sharpness(pixels: np.ndarray) -> float:
-    """Variance of the Laplacian; 0 where there is no inside."""
-    if min(pixels.shape) < 3:
-        return 0.0
-    middle = pixels[1:-1, 1:-1]
-    around = pixels[:-2, 1:-1] + pixels[2:, 1:-1] + pixels[1:-1, :-2] + pixels[1:-1, 2:]
-    return float((around - 4 * middle).var())
 
 
 def check_pictures(root: Path, pictures: pd.DataFrame, limits: Limits) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -112,20 +32,11 @@ def check_pictures(root: Path, pictures: pd.DataFrame, limits: Limits) -> Iterat
     jobs = [(position, str(path), limits) for position, path in enumerate(paths)]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if len(jobs) < SMALL_SET or cores < 2:
-        yield from map(_inspect_file, jobs)
+        yield from map(inspect_file, jobs)
         return
     # forkserver: a plain fork hangs when the parent has used torch, polars or daft
-    with get_context("forkserver").Pool(cores) as pool:
-        yield from pool.imap_unordered(_inspect_file, jobs, chunksize=16)
-
-
-def _inspect_file(job: tuple[int, str, Limits]) -> tuple[int, dict[str, Any]]:
-    position, path, limits = job
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        return position, {"dropped": f"broken: its file cannot be read ({error.strerror})"}
-    return position, inspect(data, limits)
+    with get_context("forkserver").Pool(cores, leave_ctrl_c) as pool:
+        yield from pool.imap_unordered(inspect_file, jobs, chunksize=16)
 
 
 FILLED = (

@@ -1,0 +1,112 @@
+"""What can be said of one picture from its bytes alone: its measures and hashes, or why it does not count.
+
+Kept free of heavy imports: the processes of `curate check` load this file and little else.
+"""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from curate.clean.hashes import DRAFT_PX, HASH_ALGO, phash64, phash256
+from schemas.picture import TooManyPixels, as_seen, open_picture, upright_size
+
+BLANK = 2.0  # standard deviation of the gray picture, of 255, below which there is nothing to see
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a picture must be to count."""
+
+    min_side_px: int = 64
+    max_pixels: int = 50_000_000
+
+
+def inspect(data: bytes, limits: Limits) -> dict[str, Any]:
+    """What `curate check` writes about one picture's bytes: its columns of PICTURES, `dropped` among them.
+
+    JPEGs are decoded reduced; that is enough for every measure here, and it catches files that are cut off.
+    """
+    from PIL import UnidentifiedImageError
+
+    try:
+        image = open_picture(data, limits.max_pixels)
+    except TooManyPixels as error:
+        return {"dropped": f"too many pixels ({error})"}
+    except UnidentifiedImageError:
+        return {"dropped": f"not a picture (begins with {data[:16]!r})" if data else "not a picture (no bytes)"}
+    except (OSError, ValueError, SyntaxError, EOFError) as error:
+        return {"dropped": _broken(error)}
+    with image:
+        return _measure(image, limits)
+
+
+def _measure(image: Any, limits: Limits) -> dict[str, Any]:
+    width, height = upright_size(image)
+    found: dict[str, Any] = {
+        "format": "JPEG" if image.format == "MPO" else image.format,  # a JPEG with a preview appended, as phones write
+        "mode": image.mode,
+        "width_px": width,
+        "height_px": height,
+    }
+    try:
+        found["frames"] = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
+        image.draft(None, (DRAFT_PX, DRAFT_PX))  # only JPEG knows how; others decode in full
+        gray = as_seen(image).convert("L")
+    except (OSError, ValueError, SyntaxError, EOFError, MemoryError) as error:
+        return {**found, "dropped": _broken(error)}
+    small = _fit(gray)
+    pixels = np.asarray(small, dtype=np.float64)
+    found |= {
+        "hash_algo": HASH_ALGO,
+        "phash64": phash64(gray),
+        "phash256": phash256(gray),
+        "sharpness": _sharpness(pixels),
+        "brightness": float(pixels.mean()),
+    }
+    if min(width, height) < limits.min_side_px:
+        found["dropped"] = f"too small ({width} x {height})"
+    elif pixels.std() < BLANK:
+        found["dropped"] = "blank"
+    return found
+
+
+def _broken(error: Exception) -> str:
+    return f"broken: {str(error).splitlines()[0][:100] if str(error) else type(error).__name__}"
+
+
+def _fit(gray: Any) -> Any:
+    """The gray picture with its longer side at 128 px, so that measures of different pictures compare."""
+    from PIL import Image
+
+    scale = DRAFT_PX / max(gray.size)
+    size = (max(1, round(gray.width * scale)), max(1, round(gray.height * scale)))
+    return gray.resize(size, Image.Resampling.BOX if scale < 1 else Image.Resampling.BILINEAR)
+
+
+def _sharpness(pixels: np.ndarray) -> float:
+    """Variance of the Laplacian; 0 where there is no inside."""
+    if min(pixels.shape) < 3:
+        return 0.0
+    middle = pixels[1:-1, 1:-1]
+    around = pixels[:-2, 1:-1] + pixels[2:, 1:-1] + pixels[1:-1, :-2] + pixels[1:-1, 2:]
+    return float((around - 4 * middle).var())
+
+
+def inspect_file(job: tuple[int, str, Limits]) -> tuple[int, dict[str, Any]]:
+    """The job's position with what `inspect` says of the file at its path; the step of a process pool."""
+    position, path, limits = job
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        return position, {"dropped": f"broken: its file cannot be read ({error.strerror})"}
+    return position, inspect(data, limits)
+
+
+def leave_ctrl_c() -> None:
+    """Let Ctrl-C be the business of the process that began the pool."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,0 +1,110 @@
+"""`curate check` writes what it found, goes on where it was, and keeps the first of equal pictures."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+import curate.clean.check as check
+from curate.clean.check import check_workspace
+from curate.cli import app
+from curate.collect.blobs import put
+from curate.collect.folder import import_folder
+from curate.workspace import Workspace
+from schemas.tables import APPEARANCES, CLUSTERS, PICTURES
+
+
+def picture(seed: int, form: str = "PNG", size: tuple[int, int] = (120, 100), **options: object) -> bytes:
+    rng = np.random.default_rng(seed)
+    small = Image.fromarray(rng.integers(0, 255, (7, 7, 3), dtype=np.uint8))
+    file = io.BytesIO()
+    small.resize(size, Image.Resampling.BICUBIC).save(file, form, **options)
+    return file.getvalue()
+
+
+@pytest.fixture
+def filled(workspace: Workspace, tmp_path: Path) -> Workspace:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name, data in {
+        "a.png": picture(1),
+        "a-packed-tighter.png": picture(1, compress_level=9, optimize=True) + b"\0",
+        "b.jpg": picture(2, "JPEG"),
+        "small.jpg": picture(3, "JPEG", (40, 40)),
+        "broken.jpg": picture(4, "JPEG")[:-30],
+    }.items():
+        (folder / name).write_bytes(data)
+    import_folder(workspace, folder)
+    return workspace
+
+
+def test_every_picture_is_kept_or_says_why(filled: Workspace) -> None:
+    looked, pictures = check_workspace(filled)
+    reasons = pictures["dropped"].dropna()
+    assert looked == 5
+    assert sorted(reason.split()[0].strip(":") for reason in reasons) == ["broken", "same", "too"]
+    pd.testing.assert_frame_equal(PICTURES.read(filled.table("pictures")), pictures)
+
+
+def test_of_equal_pixels_the_first_seen_is_kept(filled: Workspace) -> None:
+    appearances = APPEARANCES.read(filled.table("appearances"))
+    tight = appearances["listing_id"].eq("photos/a-packed-tighter.png")
+    appearances.loc[tight, "first_seen_at"] -= pd.Timedelta(days=1)
+    APPEARANCES.write(appearances, filled.table("appearances"))
+    older = appearances.loc[tight, "image_id"].iloc[0]
+    _, pictures = check_workspace(filled)
+    copies = pictures[pictures["dropped"].fillna("").str.startswith("same pixels as ")]
+    assert copies["dropped"].tolist() == [f"same pixels as {older}"]
+    assert copies["pixels_sha256"].iloc[0] == pictures.set_index("image_id").at[older, "pixels_sha256"]
+
+
+def test_only_new_pictures_are_looked_at_and_again_means_all(filled: Workspace) -> None:
+    check_workspace(filled)
+    assert check_workspace(filled)[0] == 0
+    image_id, blob = put(filled.root, picture(9))
+    new = pd.concat(
+        [
+            PICTURES.read(filled.table("pictures")).astype(object),
+            pd.DataFrame([{"image_id": image_id, "blob": blob, "bytes": 9}]),
+        ]
+    )
+    PICTURES.write(new, filled.table("pictures"))
+    looked, pictures = check_workspace(filled)
+    assert (looked, len(pictures)) == (1, 6)
+    first = pictures.set_index("image_id").sort_index()
+    assert check_workspace(filled, again=True)[0] == 6
+    pd.testing.assert_frame_equal(PICTURES.read(filled.table("pictures")).set_index("image_id").sort_index(), first)
+
+
+def test_a_pool_of_processes_finds_the_same(filled: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, alone = check_workspace(filled)
+    monkeypatch.setattr(check, "SMALL_SET", 1)
+    _, together = check_workspace(filled, again=True)
+    pd.testing.assert_frame_equal(alone, together)
+
+
+def test_a_blob_that_is_gone_says_so(filled: Workspace) -> None:
+    for path in filled.blobs.rglob("*.png"):
+        path.unlink()
+    _, pictures = check_workspace(filled)
+    assert pictures["dropped"].fillna("").str.startswith("broken: its file cannot be read").sum() == 2
+
+
+def test_the_commands_say_one_line_each(filled: Workspace) -> None:
+    root = ["--workspace", str(filled.root)]
+    checked = CliRunner().invoke(app, ["check", *root], catch_exceptions=False)
+    assert "5 pictures checked; 2 of 5 count; dropped: 1" in checked.stdout
+    deduped = CliRunner().invoke(app, ["dedup", *root], catch_exceptions=False)
+    assert "2 pictures in 2 clusters" in deduped.stdout
+    assert set(CLUSTERS.read(filled.table("clusters"))["kind"]) == {"single", "exact"}
+
+
+def test_without_pictures_the_message_says_what_to_do(workspace: Workspace) -> None:
+    result = CliRunner().invoke(app, ["check", "--workspace", str(workspace.root)])
+    assert "curate import" in str(result.exception)

@@ -1,0 +1,49 @@
+"""The hashes are imagehash's, from a cheaper decode."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import imagehash
+import numpy as np
+from PIL import Image
+
+from curate.clean.hashes import degenerate, distance256, phash64, phash256
+from curate.clean.measure import Limits, inspect
+
+
+def noise(seed: int) -> Image.Image:
+    rng = np.random.default_rng(seed)
+    small = Image.fromarray(rng.integers(0, 255, (9, 9), dtype=np.uint8))
+    return small.resize((320, 260), Image.Resampling.BICUBIC)
+
+
+def test_the_matrix_gives_the_bits_of_imagehash() -> None:
+    for seed in range(30):
+        image = noise(seed)
+        assert phash64(image) == int(str(imagehash.phash(image)), 16)
+        assert phash256(image) == bytes.fromhex(str(imagehash.phash(image, hash_size=16)))
+
+
+def test_on_real_photos_the_reduced_decode_moves_at_most_two_bits(shared_data: Callable[[str], Path]) -> None:
+    paths = sorted((shared_data("clothing") / "train").rglob("*.jpg"))[::100]
+    moved = []
+    for path in paths:
+        with Image.open(path) as image:
+            full = int(str(imagehash.phash(image)), 16)
+        moved.append((inspect(path.read_bytes(), Limits())["phash64"] ^ full).bit_count())
+    assert max(moved) <= 2
+    assert np.mean(moved) <= 0.6
+
+
+def test_a_hash_that_says_nothing_is_called_degenerate() -> None:
+    flat = phash64(Image.new("L", (100, 100), 200))
+    hashes = np.array([flat, phash64(noise(1)), 0, 2**64 - 1], dtype=np.uint64)
+    assert degenerate(hashes).tolist() == [True, False, True, True]
+
+
+def test_distance_counts_differing_bits() -> None:
+    a = np.array([[0] * 32, [255] * 32], dtype=np.uint8)
+    b = np.array([[1] * 32, [255] * 32], dtype=np.uint8)
+    assert distance256(a, b).tolist() == [32, 0]
