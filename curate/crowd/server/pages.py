@@ -21,8 +21,8 @@ from starlette.routing import Route
 
 from curate.crowd.server import rules, workers
 from curate.crowd.server.errors import WorkerError
-from curate.crowd.server.labeling import answered, prepare
-from curate.crowd.server.pictures import display_copy
+from curate.crowd.server.labeling import Sheet, answered, sheet_of_form, sheet_of_task
+from curate.crowd.server.pictures import display_copy, has_picture
 from curate.crowd.server.questions import answers_xml, parse_question
 from curate.crowd.server.store import Store, now
 from curate.crowd.server.texts import LANGUAGES, choose_language, word, words
@@ -72,6 +72,10 @@ class Visit:
     def csrf(self) -> str:
         """What the forms of this visit carry."""
         return workers.csrf(self.token or self.visitor)
+
+    def has_picture(self, image_id: str) -> bool:
+        """Whether this server can show a picture itself."""
+        return has_picture(self.pictures, image_id)
 
     def check_form(self, secret: str | None) -> None:
         """Raise unless the form came from a page of ours that this browser was shown."""
@@ -207,7 +211,15 @@ def test_page(visit: Visit) -> Response:
         return JSONResponse(
             {"name": test.name, "pass_mark": test.pass_mark, "questions": questions, "csrf": visit.csrf}
         )
-    return visit.page("test.html", test=test, form=test.form)
+    sheet = sheet_of_form(test.form, test.name, test.task, visit.language, visit.has_picture)
+    values: dict[str, Any] = {
+        "sheet": sheet,
+        "name": test.name,
+        "test": test,
+        "key": test.qualification_type_id,
+        "seconds_left": 0,
+    }
+    return visit.page("sheet.html", script=_script_words(visit.language), **values)
 
 
 def take_test(visit: Visit) -> Response:
@@ -242,13 +254,23 @@ def assignment_page(visit: Visit) -> Response:
         return JSONResponse(facts)
     left = max(0, int(row.deadline - now()))
     if asked.task:
-        page = prepare(asked.task, visit.language)
-        return visit.page("label.html", row=row, page=page, seconds_left=left, script=_script_words(visit.language))
+        cannot_see = words(visit.language)["cannot_see"]
+        return _sheet(visit, sheet_of_task(asked.task, visit.language, cannot_see, visit.has_picture), row, left)
     if asked.form:
-        return visit.page("form.html", row=row, form=asked.form, seconds_left=left)
-    return visit.page(
-        "frame.html", row=row, frame_url=_frame_url(visit, row, asked.url), height=asked.height, seconds_left=left
-    )
+        return _sheet(visit, sheet_of_form(asked.form, row.title, None, visit.language, visit.has_picture), row, left)
+    url = _frame_url(visit, row, asked.url)
+    return visit.page("frame.html", row=row, frame_url=url, seconds_left=left)
+
+
+def _sheet(visit: Visit, sheet: Sheet, row: Any, left: int) -> Response:
+    values: dict[str, Any] = {
+        "sheet": sheet,
+        "name": row.title,
+        "test": None,
+        "key": row.assignment_id,
+        "seconds_left": left,
+    }
+    return visit.page("sheet.html", script=_script_words(visit.language), **values)
 
 
 def _still_open(row: Any) -> None:

@@ -22,7 +22,7 @@ def display_copy(pictures: Path | None, image_id: str) -> Path | None:
     copy = pictures.parent / "display" / image_id[:2] / f"{image_id}.jpg"
     if copy.exists():
         return copy
-    original = next((pictures / image_id[:2]).glob(f"{image_id}.*"), None)
+    original = _original(pictures, image_id)
     if original is None:
         return None
     try:
@@ -32,6 +32,18 @@ def display_copy(pictures: Path | None, image_id: str) -> Path | None:
     with whole(copy) as part:
         upright.save(part, "JPEG", quality=88, optimize=True)
     return copy
+
+
+def has_picture(pictures: Path | None, image_id: str) -> bool:
+    """Whether the folder of originals holds a picture."""
+    return (
+        pictures is not None and _IMAGE_ID.fullmatch(image_id) is not None and _original(pictures, image_id) is not None
+    )
+
+
+def _original(pictures: Path, image_id: str) -> Path | None:
+    found = sorted((pictures / image_id[:2]).glob(f"{image_id}.*"))
+    return next((path for path in found if path.suffix != ".part"), None)
 
 
 def _upright(original: Path) -> Image.Image:

@@ -13,9 +13,10 @@ from sqlalchemy import Connection, delete, exists, func, insert, select, update
 
 from curate.crowd.server import rules
 from curate.crowd.server.errors import WorkerError
+from curate.crowd.server.labeling import check_answers
 from curate.crowd.server.operations.hits import with_type
 from curate.crowd.server.operations.qualifications import grant
-from curate.crowd.server.questions import Form, answers_xml, parse_answer_key, parse_test
+from curate.crowd.server.questions import Form, answers_xml, parse_answer_key, parse_question, parse_test
 from curate.crowd.server.store import (
     Store,
     assignments,
@@ -30,6 +31,7 @@ from curate.crowd.server.store import (
     test_runs,
     workers,
 )
+from schemas.question import TaskPage
 
 LONGEST_NAME = 80
 OPEN = "Accepted"
@@ -230,6 +232,7 @@ class Test:
     description: str
     form: Form
     pass_mark: int | None
+    task: TaskPage | None  # the work that asks for this test, where it is a task of ours
 
 
 def test_for(store: Store, worker: Worker, identifier: str) -> Test:
@@ -247,17 +250,24 @@ def _test_for(connection: Connection, worker: Worker, identifier: str) -> Test:
         raise WorkerError("test_taken")
     if again > now():
         raise WorkerError("test_later")
-    return Test(identifier, kind.name, kind.description, parse_test(kind.test), _pass_mark(connection, identifier))
+    mark, task = _asked_by(connection, identifier)
+    return Test(identifier, kind.name, kind.description, parse_test(kind.test), mark, task)
 
 
-def _pass_mark(connection: Connection, identifier: str) -> int | None:
-    """The mark that the newest HIT type asks of this qualification: a qualification type itself has none."""
+def _asked_by(connection: Connection, identifier: str) -> tuple[int | None, TaskPage | None]:
+    """The mark that the newest HIT type asks of this qualification (the qualification itself has none), and its task."""
     asking = select(hit_types).where(hit_types.c.requirements.contains(identifier, autoescape=True))
-    for row in connection.execute(asking.order_by(hit_types.c.created_at.desc())):
+    for row in connection.execute(asking.order_by(hit_types.c.created_at.desc())).all():
         for requirement in rules.requirements_of(row):
             if requirement["QualificationTypeId"] == identifier and (mark := rules.pass_mark(requirement)) is not None:
-                return mark
-    return None
+                return mark, _task_of(connection, row.hit_type_id)
+    return None, None
+
+
+def _task_of(connection: Connection, hit_type_id: str) -> TaskPage | None:
+    newest = select(hits.c.question).where(hits.c.hit_type_id == hit_type_id).order_by(hits.c.seq.desc()).limit(1)
+    question = connection.scalar(newest)
+    return parse_question(question).task if question else None
 
 
 @dataclass(frozen=True)
@@ -293,23 +303,6 @@ def take_test(store: Store, worker: Worker, identifier: str, fields: Sequence[tu
             grant(connection, identifier, worker.worker_id, score, now())
     passed = score is not None and (test.pass_mark is None or score >= test.pass_mark)
     return Result(test.name, score, passed, test.pass_mark)
-
-
-def check_answers(form: Form, fields: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
-    """The answers by question; raises WorkerError for a question left out or a choice that is none."""
-    given: dict[str, list[str]] = {}
-    for name, value in fields:
-        given.setdefault(name, []).append(value)
-    answers = {}
-    for question in form.questions:
-        values = [value for value in given.get(question.id, []) if value.strip()]
-        known = {choice.id for choice in question.choices}
-        if (known and not known.issuperset(values)) or (len(values) > 1 and not question.several):
-            raise WorkerError("bad_answer", 400)
-        if not values and (question.required or known):
-            raise WorkerError("not_all", 400)
-        answers[question.id] = values
-    return answers
 
 
 def accept(store: Store, worker: Worker, hit_type_id: str) -> str:
