@@ -28,8 +28,22 @@ from schemas.errors import UserError
 PER_PAGE = 24
 ROBOTS = "User-agent: *\nDisallow: /cart\nDisallow: /private\n"
 WORDS = {
-    "es": {"next": "Siguiente", "back": "Anterior", "buy": "Agregar al carrito", "page": "Página", "all": "Todo"},
-    "pt": {"next": "Próxima", "back": "Anterior", "buy": "Adicionar ao carrinho", "page": "Página", "all": "Tudo"},
+    "es": {
+        "next": "Siguiente",
+        "back": "Anterior",
+        "buy": "Agregar al carrito",
+        "cart": "Carrito",
+        "page": "Página",
+        "all": "Todo",
+    },
+    "pt": {
+        "next": "Próxima",
+        "back": "Anterior",
+        "buy": "Adicionar ao carrinho",
+        "cart": "Carrinho",
+        "page": "Página",
+        "all": "Tudo",
+    },
 }
 
 
@@ -44,7 +58,7 @@ class Shop:
         self.files = {photo.file for photo in market.photos}
         loader = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
         self.templates = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-        self.templates.filters["money"] = lambda price: f"{price:,.2f}".rstrip("0").rstrip(".")
+        self.templates.filters["money"] = lambda price: f"{price:,.2f}".removesuffix(".00")
 
     def page(self, path: str, query: str, root: str) -> str | None:
         """The HTML at a path of the shop, or None where there is none; `root` is the shop's own address."""
