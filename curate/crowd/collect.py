@@ -6,12 +6,14 @@ import re
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 from curate.crowd import budget, journal
 from curate.crowd.journal import Entry
 from curate.database import transaction
+from curate.workspace import now
 from schemas.errors import UserError
 from schemas.question import CANNOT_SEE, SECONDS
 from schemas.tables import VOTES
@@ -57,8 +59,8 @@ def collect(
         for assignment in assignments:
             rows += votes_of(assignment, entry, task)
         _settle(project, entry, assignments)
-        judged = [a for a in assignments if a["AssignmentStatus"] != "Submitted"]
-        if len(judged) >= entry.max_assignments:
+        over = len(assignments) >= entry.max_assignments or _ended(project, requester, task, entry, len(assignments))
+        if over and all(a["AssignmentStatus"] != "Submitted" for a in assignments):
             finished.append(entry.token)
         step(1)
     read = {row["assignment_id"] for row in rows}
@@ -156,3 +158,17 @@ def _settle(project: sqlite3.Connection, entry: Entry, assignments: Sequence[dic
             budget.settle(
                 project, entry.task, a["AssignmentStatus"], price, a["AssignmentId"], str(entry.hit_id), a["WorkerId"]
             )
+
+
+def _ended(project: sqlite3.Connection, requester: Requester, task: Task, entry: Entry, answered: int) -> bool:
+    """Whether a HIT has expired for good; what was reserved for answers that will never come is given back, once."""
+    if entry.created_at is None or now() - entry.created_at < timedelta(days=task.crowd.lifetime_days):
+        return False
+    hit = requester.hit(str(entry.hit_id))
+    if hit is not None and hit["HITStatus"] in ("Assignable", "Unassignable"):  # somebody may still be at it
+        return False
+    price = budget.reserved_price(project, entry.token, entry.reward_cents, entry.max_assignments)
+    rest = -(entry.max_assignments - answered) * price.total
+    with transaction(project):
+        budget.enter(project, f"released:{entry.token}", entry.task, "released", rest, entry.hit_id, note="HIT expired")
+    return True

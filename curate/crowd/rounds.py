@@ -199,16 +199,16 @@ def create(
     Everything is written down first, together with the money it may cost. Then each HIT is made under its own token, and
     noted. What waits from an earlier run is looked for at the endpoint first, because a token is remembered for a day only.
     """
-    for entry in planned.new:  # before anything is written: a question that is too large for the endpoint
+    todo = (*planned.waiting, *planned.new)
+    for entry in todo:  # before anything is written: a question that is too large, a crowd that is not there
         html_question(task_page(task, entry.image_ids, pictures_url))
+    types = {cents: _hit_type(requester, task, cents, requirements) for cents in {entry.reward_cents for entry in todo}}
     crash_point("before-journal")
     with transaction(project):
         budget.reserve(project, task, [(e.token, e.max_assignments * planned.price.total) for e in planned.new])
         journal.write_down(project, planned.new)
     crash_point("after-journal")
     there = requester.hits_by_annotation() if planned.waiting else {}
-    todo = (*planned.waiting, *planned.new)
-    types = {cents: _hit_type(requester, task, cents, requirements) for cents in {entry.reward_cents for entry in todo}}
     for entry in todo:
         crash_point("before-call")
         hit_id = there.get(entry.token) or requester.create_hit(

@@ -10,8 +10,8 @@ import pytest
 
 from curate.crowd import budget, journal
 from curate.crowd.requester import Requester
-from curate.crowd.simulate import Answerer, draw_workers
-from schemas.tables import HITS, LEDGER, VOTES
+from curate.crowd.simulate import Answerer, Simulated, draw_workers, write_workers
+from schemas.tables import HITS, LEDGER, TRUTH, VOTES
 
 if TYPE_CHECKING:
     from tests.curate.crowd.conftest import Shop
@@ -167,3 +167,78 @@ def test_the_same_seed_gives_the_same_votes(open_shop: Shop) -> None:
     workers = draw_workers(keys, 3, 4)
     expected = Counter((i, answerer.answer(worker, i, keys)) for worker in workers for i in set(votes["image_id"]))
     assert Counter(zip(votes["image_id"], votes["label"], strict=True)) == expected
+
+
+def test_an_expired_hit_gives_back_what_was_reserved_for_answers_that_never_came(open_shop: Shop) -> None:
+    shop = open_shop
+    shop.curate("hits", "create", "--images", "9", "--yes")
+    shop.curate("crowd", "simulate", "--workers", "2")
+    entry = journal_of(shop)[0]
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in shop.keys.items():
+            patch.setenv(name, value)
+        Requester(shop.url).client.update_expiration_for_hit(HITId=entry.hit_id, ExpireAt=0)
+    task_file = shop.workspace.root / "tasks" / "apron.yaml"
+    task_file.write_text(task_file.read_text().replace("lifetime_days: 7.0", "lifetime_days: 0.0000001"))
+    for _ in range(2):
+        shop.curate("hits", "collect")
+        assert spent(shop) == 2 * 10 * budget.CENT
+    shop.curate("hits", "review", "--yes")
+    assert spent(shop) == 2 * 10 * budget.CENT
+
+
+def test_a_simulation_killed_half_way_is_finished_by_the_same_people(open_shop: Shop) -> None:
+    shop = open_shop
+    shop.curate("hits", "create", "--images", "36", "--yes")
+    simulation = shop.start("crowd", "simulate", "--workers", "3", "--pace", "0.02")
+    while simulation.poll() is None:
+        shop.curate("hits", "collect")
+        if len(VOTES.read(shop.workspace.of_task("apron", "votes"))):
+            simulation.kill()
+            simulation.wait()
+    shop.curate("crowd", "simulate", "--workers", "3")
+    shop.curate("hits", "collect")
+    votes = VOTES.read(shop.workspace.of_task("apron", "votes"))
+    assert votes["worker_id"].nunique() == 3
+    assert set(Counter(votes.loc[votes["dropped"].isna(), "image_id"]).values()) == {3}
+
+
+def test_a_given_error_model_is_what_the_workers_do(open_shop: Shop) -> None:
+    shop = open_shop
+    keys = shop.workspace.task().keys
+    perfect = {key: {key: 1.0} for key in keys}
+    people = [Simulated(name=f"sage {n}", kind="careful", seconds=1, confusion=perfect) for n in range(3)]
+    write_workers(people, shop.workspace.root / "model.yaml")
+    shop.curate("hits", "create", "--images", "9", "--yes")
+    assert "3 passed" in shop.curate("crowd", "simulate", "--model", "model.yaml").stdout
+    shop.curate("hits", "collect")
+    votes = VOTES.read(shop.workspace.of_task("apron", "votes"))
+    assert (votes["label"] == votes["image_id"].map(shop.truth)).all()
+
+
+def test_pictures_without_truth_are_guessed_and_counted(open_shop: Shop) -> None:
+    shop = open_shop
+    path = shop.workspace.of_task("apron", "truth")
+    truth = TRUTH.read(path)
+    TRUTH.write(truth[truth["image_id"].isin(shop.ids[:14])], path)  # gold alone
+    shop.curate("hits", "create", "--images", "9", "--yes")
+    assert "9 pictures have no known truth" in shop.curate("crowd", "simulate", "--workers", "3").stdout
+
+
+def test_a_wrong_key_names_the_command_that_issues_a_right_one(open_shop: Shop) -> None:
+    shop = open_shop
+    shop.keys = {**shop.keys, "AWS_SECRET_ACCESS_KEY": "wrong"}
+    done = shop.curate("hits", "create", "--images", "9", "--yes", check=False)
+    assert done.returncode == 1
+    assert "does not accept this key" in done.stderr
+    assert "curate crowd keys issue NAME" in done.stderr
+
+
+def test_a_crowd_that_is_not_there_costs_nothing(shop: Shop) -> None:
+    shop.url = "http://127.0.0.1:1"
+    shop.keys = {"AWS_ACCESS_KEY_ID": "AK", "AWS_SECRET_ACCESS_KEY": "s"}
+    task_file = shop.workspace.root / "tasks" / "apron.yaml"
+    task_file.write_text(task_file.read_text().replace("pass_mark: 70", "pass_mark: 0"))
+    done = shop.curate("hits", "create", "--images", "9", "--yes", check=False)
+    assert "no crowd answers there. Start one with `curate crowd serve`" in done.stderr
+    assert (journal_of(shop), spent(shop)) == ([], 0)
