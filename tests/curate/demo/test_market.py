@@ -14,11 +14,6 @@ from curate.tasks import make_task
 CLASSES = [one.key for one in make_task("apron").classes]
 
 
-@pytest.fixture(scope="module")
-def market(tmp_path_factory: pytest.TempPathFactory) -> Market:
-    return draw_market(tmp_path_factory.mktemp("market"), seed=3, scale=0.12)
-
-
 def rows(path: Path) -> list[dict[str, str]]:
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))

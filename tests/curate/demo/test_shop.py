@@ -16,13 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from curate.demo.market import PLACES, Market, draw_market
+from curate.demo.market import PLACES, Market
 from curate.demo.shop import Handler, Shop
-
-
-@pytest.fixture(scope="module")
-def market(tmp_path_factory: pytest.TempPathFactory) -> Market:
-    return draw_market(tmp_path_factory.mktemp("market"), seed=5, scale=0.16)
 
 
 @pytest.fixture(scope="module")
