@@ -215,15 +215,8 @@ class Fetcher:
                     raise _refusal(response.status, response.headers.get("Retry-After"))
                 body = await _read(response, most_bytes)
                 return Answer(url, response.status, headers, body)
-        except aiohttp.ClientError as error:
-            private = isinstance(error.__cause__, _PrivateAddress) or isinstance(error, _PrivateAddress)
-            raise Failed(_short(error), again=not private and not isinstance(error, aiohttp.InvalidURL)) from error
-        except TimeoutError as error:
-            raise Failed(f"no answer within {self._manners.timeout:g} s", again=True) from error
-        except OSError as error:
-            raise Failed(_short(error), again=not isinstance(error, _PrivateAddress)) from error
-        except ValueError as error:
-            raise Failed(f"not an address: {_short(error)}") from error
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            raise Failed(_short(error), again=not _is_final(error)) from error
 
     async def _robots_txt(self, url: str) -> tuple[int, bytes]:
         """Status and body of a robots.txt; OSError when it is not to be had after two tries."""
@@ -233,7 +226,7 @@ class Fetcher:
                 return await self._robots_once(url)
             except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
                 problem = error
-                if isinstance(error, _PrivateAddress) or isinstance(error.__cause__, _PrivateAddress):
+                if _is_final(error):
                     break
                 await asyncio.sleep(self._manners.backoff * (attempt == 0))
         raise OSError(_short(problem))
@@ -289,9 +282,25 @@ async def _read(response: aiohttp.ClientResponse, most_bytes: int) -> bytes:
     return b"".join(parts)
 
 
-def _short(error: BaseException) -> str:
-    text = (str(error) or type(error).__name__).splitlines()[0]
-    return text[:200]
+def _is_final(error: Exception) -> bool:
+    """True when another try cannot help: a private address, or no address at all."""
+    cause = getattr(error, "os_error", error)
+    return isinstance(cause, _PrivateAddress) or isinstance(error, ValueError)
+
+
+def _short(error: Exception) -> str:
+    """What went wrong between us and a server, in a few words."""
+    cause = getattr(error, "os_error", error)
+    if isinstance(cause, _PrivateAddress):
+        return f"{cause}; --allow-private allows it"
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return "cut off on the way"
+    text = (getattr(cause, "strerror", None) or str(cause) or type(cause).__name__).splitlines()[0][:160]
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return f"cannot connect: {text}"
+    return f"not an address: {text}" if isinstance(error, ValueError) else text
 
 
 def open_session(manners: Manners) -> aiohttp.ClientSession:

@@ -14,7 +14,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from curate.collect.blobs import kind_of, put, sweep
-from curate.collect.export import export
 from curate.collect.extract import Page, address_of, read_page
 from curate.collect.fetch import (
     PAGE_BYTES,
@@ -78,6 +77,8 @@ def scrape(workspace: Workspace, start: str, plan: Plan) -> Crawled:
             raise UserError(
                 f"{workspace.root}: cannot be written ({error}); run the same command again to go on"
             ) from error
+        from curate.collect.export import export  # pandas would more than double what the crawl itself takes of memory
+
         written = export(workspace, reader)
         rows = reader.execute("SELECT dropped FROM frontier WHERE state = 'failed' AND NOT (kind = 'page' AND depth > 0"
                               " AND dropped = 'forbidden by robots.txt')")  # fmt: skip

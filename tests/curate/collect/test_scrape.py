@@ -1,0 +1,537 @@
+"""A crawl of a real site on loopback: complete, polite, and every address that failed says why."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import itertools
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from curate.cli import app
+from curate.collect.fetch import Manners, _GuardedResolver, is_private
+from curate.collect.scrape import Crawled, Plan, finish, scrape, start_urls
+from curate.workspace import Workspace
+from schemas.errors import Partial, UserError
+from schemas.tables import APPEARANCES, FAILURES, LISTINGS, PICTURES
+
+MANNERS = Manners("tests@example.org", delay=0, allow_private=True, backoff=0.01, timeout=5)
+
+
+def crawl(workspace: Workspace, start: str, manners: Manners = MANNERS, **plan: Any) -> Crawled:
+    return scrape(workspace, start, Plan(manners, **plan))
+
+
+def failures(workspace: Workspace) -> dict[str, str]:
+    """Reason by path."""
+    rows = FAILURES.read(workspace.table("failures"))
+    return {"/" + url.split("/", 3)[3]: why for url, why in zip(rows["url"], rows["dropped"], strict=True)}
+
+
+def shown(workspace: Workspace) -> set[tuple[str, int, str]]:
+    """Listing, place and picture."""
+    rows = APPEARANCES.read(workspace.table("appearances"))
+    return set(zip(rows["listing_id"], rows["position"], rows["image_id"], strict=True))
+
+
+def on_site(site: Any) -> set[tuple[str, int, str]]:
+    """What `shown` must say of a whole shop."""
+    paths = [path for path in site.replies if path.startswith("/i/")]
+    parts = {path: path.removeprefix("/i/").removesuffix(".jpg").split("-") for path in paths}
+    sums = {path: hashlib.sha256(site.replies[path].body).hexdigest() for path in paths}
+    return {(f"S{listing}", int(place), sums[path]) for path, (listing, place) in parts.items()}
+
+
+def assert_whole(workspace: Workspace, site: Any) -> None:
+    """Every listing and picture of the shop is there exactly once, with its own bytes, and nothing else is."""
+    expected = on_site(site)
+    assert shown(workspace) == expected
+    assert len(APPEARANCES.read(workspace.table("appearances"))) == len(expected)
+    listings = LISTINGS.read(workspace.table("listings"))
+    assert sorted(listings["listing_id"]) == sorted({listing for listing, *_ in expected})
+    pictures = PICTURES.read(workspace.table("pictures"))
+    assert set(pictures["image_id"]) == {image_id for *_, image_id in expected}
+    on_disk = {path.relative_to(workspace.root).as_posix() for path in workspace.blobs.rglob("*") if path.is_file()}
+    assert on_disk == set(pictures["blob"])
+    for image_id, blob in zip(pictures["image_id"], pictures["blob"], strict=True):
+        assert hashlib.sha256((workspace.root / blob).read_bytes()).hexdigest() == image_id
+    assert failures(workspace) == {}
+
+
+def test_all_listings_with_all_their_pictures_are_there(workspace: Workspace, site: Any) -> None:
+    site.shop(23)
+    done = crawl(workspace, f"{site.url}/list/0")
+    assert (done.listings, done.pictures, done.failures, done.waiting, done.stopped) == (23, 46, 0, 0, False)
+    assert_whole(workspace, site)
+    listing = LISTINGS.read(workspace.table("listings")).set_index("listing_id").loc["S3"]
+    assert (listing["title"], listing["price"], listing["currency"], listing["country"]) == (
+        "Delantal S3",
+        199.5,
+        "MXN",
+        "MX",
+    )
+    assert site.agents == {MANNERS.user_agent}
+    assert max(site.asked.count(path) for path in set(site.asked)) == 1
+
+
+def test_run_again_it_asks_for_nothing_and_says_the_same(workspace: Workspace, site: Any) -> None:
+    site.shop(5)
+    first = crawl(workspace, f"{site.url}/list/0")
+    site.asked.clear()
+    assert crawl(workspace, f"{site.url}/list/0") == first
+    assert site.asked == []
+    assert_whole(workspace, site)
+
+
+def test_refresh_finds_what_is_new(workspace: Workspace, site: Any) -> None:
+    site.shop(5)
+    crawl(workspace, f"{site.url}/list/0")
+    site.shop(7)
+    assert crawl(workspace, f"{site.url}/list/0", refresh=True).listings == 7
+    assert_whole(workspace, site)
+
+
+def test_what_check_filled_in_stays(workspace: Workspace, site: Any) -> None:
+    site.shop(2)
+    crawl(workspace, f"{site.url}/list/0", max_listings=1)
+    pictures = PICTURES.read(workspace.table("pictures")).assign(format="JPEG")
+    PICTURES.write(pictures, workspace.table("pictures"))
+    crawl(workspace, f"{site.url}/list/0")
+    assert PICTURES.read(workspace.table("pictures"))["format"].notna().sum() == 2
+
+
+def test_a_limit_on_listings_is_kept_and_the_rest_waits(workspace: Workspace, site: Any) -> None:
+    site.shop(9)
+    done = crawl(workspace, f"{site.url}/list/0", max_listings=4)
+    assert (done.listings, done.pictures) == (4, 8)
+    assert "wait beyond the limit" in finish(done)
+    crawl(workspace, f"{site.url}/list/0")
+    assert_whole(workspace, site)
+
+
+def test_a_file_of_addresses_does_as_well(workspace: Workspace, site: Any, tmp_path: Path) -> None:
+    site.shop(4)
+    file = tmp_path / "urls.txt"
+    file.write_text(f"# two products\n{site.url}/p/1\n\n  {site.url}/p/3  \n{site.url}/p/1\n")
+    assert crawl(workspace, str(file)).listings == 2
+
+
+def test_the_same_bytes_at_two_addresses_are_one_picture_in_two_places(workspace: Workspace, site: Any) -> None:
+    site.picture("/i/a.jpg", 1)
+    site.picture("/i/b.jpg", 1)
+    site.product("/p/1", "A", ["/i/a.jpg", "/i/b.jpg"])
+    done = crawl(workspace, f"{site.url}/p/1")
+    assert done.pictures == 1
+    assert [place for _, place, _ in sorted(shown(workspace))] == [0, 1]
+
+
+def test_a_picture_shown_by_two_listings_is_fetched_once_and_appears_in_both(workspace: Workspace, site: Any) -> None:
+    site.picture("/i/a.jpg", 1)
+    site.product("/p/1", "A", ["/i/a.jpg"])
+    site.product("/p/2", "B", ["/i/a.jpg"])
+    site.page("/", '<a href="/p/1">1</a><a href="/p/2">2</a><a href="/i/a.jpg">large</a>')
+    assert crawl(workspace, site.url).listings == 2
+    assert {listing for listing, *_ in shown(workspace)} == {"A", "B"}
+    assert site.asked.count("/i/a.jpg") == 1
+
+
+def test_links_are_followed_only_as_deep_as_asked(workspace: Workspace, site: Any) -> None:
+    site.page("/", '<a href="/1">1</a>')
+    site.page("/1", '<a href="/2">2</a>')
+    site.page("/2", '<a href="/3">3</a>')
+    site.page("/3")
+    crawl(workspace, site.url + "/", depth=2)
+    assert set(site.asked) == {"/robots.txt", "/", "/1", "/2"}
+
+
+def test_a_listing_without_a_picture_says_so(workspace: Workspace, site: Any) -> None:
+    site.product("/p/1", "A", [])
+    site.product("/p/2", "B", ["/i/gone.jpg"])
+    site.page("/", '<a href="/p/1">1</a><a href="/p/2">2</a>')
+    crawl(workspace, site.url + "/")
+    rows = LISTINGS.read(workspace.table("listings")).set_index("listing_id")["dropped"]
+    assert rows.to_dict() == {"A": "no picture on its page", "B": "none of its pictures could be had"}
+
+
+# Politeness
+
+
+def test_twelve_forbidden_pages_wait_for_a_slow_robots_txt_and_none_is_fetched(
+    workspace: Workspace, site: Any, tmp_path: Path
+) -> None:
+    gate = threading.Event()
+    slow = type(site.answer("/x"))(b"User-agent: *\nDisallow: /no/", "text/plain", gate=gate)
+    site.asked.clear()
+    site.replies["/robots.txt"] = slow
+    for number in range(12):
+        site.product(f"/no/{number}", f"A{number}", [])
+    file = tmp_path / "urls.txt"
+    file.write_text("".join(f"{site.url}/no/{number}\n" for number in range(12)))
+    threading.Timer(0.3, gate.set).start()
+    done = crawl(workspace, str(file))
+    assert site.asked == ["/robots.txt"]
+    assert set(failures(workspace).values()) == {"forbidden by robots.txt"}
+    with pytest.raises(Partial, match=r"12 failed: 12 forbidden by robots\.txt"):
+        finish(done)
+
+
+def test_forbidden_links_of_a_site_are_left_alone_without_alarm(workspace: Workspace, site: Any) -> None:
+    site.shop(2)
+    site.page("/list/0", '<a href="/p/0">0</a><a href="/p/1">1</a><a href="/cart">c</a>')
+    site.page("/robots.txt", kind="text/plain")
+    site.replies["/robots.txt"].body = b"User-agent: *\nDisallow: /cart"
+    done = crawl(workspace, f"{site.url}/list/0")
+    assert "1 pages left alone, forbidden by robots.txt" in finish(done)
+
+
+def test_a_robots_txt_that_cannot_be_read_forbids_until_it_can(workspace: Workspace, site: Any) -> None:
+    site.shop(2)
+    site.page("/robots.txt", status=503)
+    crawl(workspace, f"{site.url}/list/0")
+    assert "robots.txt could not be read (HTTP 503)" in failures(workspace)["/list/0"]
+    del site.replies["/robots.txt"]
+    crawl(workspace, f"{site.url}/list/0")
+    assert_whole(workspace, site)
+
+
+def test_requests_to_a_host_keep_their_distance(workspace: Workspace, site: Any) -> None:
+    site.shop(2, pictures=1)
+    times: list[float] = []
+    answer = site.answer
+    site.answer = lambda path: (times.append(time.monotonic()), answer(path))[1]
+    site.replies["/robots.txt"] = type(answer("/x"))(b"User-agent: *\nCrawl-delay: 0.2", "text/plain")
+    crawl(workspace, f"{site.url}/list/0")
+    pages = times[1:]  # after robots.txt
+    assert len(pages) == 5
+    assert min(b - a for a, b in itertools.pairwise(pages)) > 0.15  # the server sees them with a little jitter
+
+
+@pytest.mark.parametrize("form", ["seconds", "date"])
+def test_retry_after_is_waited_for(workspace: Workspace, site: Any, form: str) -> None:
+    site.shop(1, pictures=1)
+    good = site.replies["/i/0-0.jpg"]
+    times: list[float] = []
+
+    def busy(asked: int) -> Any:
+        times.append(time.monotonic())
+        if asked > 1:
+            return good
+        value = "1" if form == "seconds" else format_datetime(datetime.now(UTC) + timedelta(seconds=2), usegmt=True)
+        return type(good)(b"", status=429, headers={"Retry-After": value})
+
+    site.replies["/i/0-0.jpg"] = busy
+    crawl(workspace, f"{site.url}/list/0")
+    assert len(times) == 2
+    assert times[1] - times[0] > 0.9
+    assert len(shown(workspace)) == 1
+
+
+def test_a_server_that_asks_for_hours_is_left_for_the_next_run(workspace: Workspace, site: Any) -> None:
+    site.shop(1, pictures=1)
+    good = site.replies["/i/0-0.jpg"]
+    site.replies["/i/0-0.jpg"] = type(good)(b"", status=429, headers={"Retry-After": "7200"})
+    crawl(workspace, f"{site.url}/list/0")
+    assert failures(workspace) == {"/i/0-0.jpg": "HTTP 429, asked to come back in 7200 s"}
+    site.replies["/i/0-0.jpg"] = good
+    crawl(workspace, f"{site.url}/list/0")
+    assert_whole(workspace, site)
+
+
+def test_a_server_error_is_tried_three_times_and_again_in_the_next_run(workspace: Workspace, site: Any) -> None:
+    site.shop(1, pictures=1)
+    good = site.replies["/i/0-0.jpg"]
+    site.replies["/i/0-0.jpg"] = lambda asked: good if asked == 5 else type(good)(b"", status=500)
+    crawl(workspace, f"{site.url}/list/0")
+    assert site.asked.count("/i/0-0.jpg") == 3
+    assert FAILURES.read(workspace.table("failures"))["tries"].tolist() == [3]
+    crawl(workspace, f"{site.url}/list/0")
+    assert site.asked.count("/i/0-0.jpg") == 5
+    assert LISTINGS.read(workspace.table("listings"))["dropped"].isna().all()
+
+
+def test_gone_is_gone_and_not_asked_for_again(workspace: Workspace, site: Any) -> None:
+    site.shop(1, pictures=2)
+    del site.replies["/i/0-1.jpg"]
+    for _ in range(2):
+        done = crawl(workspace, f"{site.url}/list/0")
+    assert site.asked.count("/i/0-1.jpg") == 1
+    with pytest.raises(Partial, match=r"1 listings, 1 pictures; 1 failed: 1 HTTP 404. See failures.parquet"):
+        finish(done)
+
+
+# What is no picture
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        ({"body": b"<html>Sign in</html>", "kind": "image/jpeg"}, "not a picture (image/jpeg, begins with b'<html>Sign in</h"),
+        ({"body": b"", "kind": "image/jpeg"}, "not a picture"),
+        ({"headers": {"X-Robots-Tag": "noai"}}, "opted out (X-Robots-Tag: noai)"),
+        ({"headers": {"X-Robots-Tag": "noimageindex"}}, "opted out (X-Robots-Tag: noimageindex)"),
+        ({"body": b"\xff\xd8\xff" + bytes(21_000_000), "length": False}, "larger than 20 MB"),
+        ({"body": b"\xff\xd8\xff" + bytes(100), "headers": {"X-Length": "5000"}}, "cut off"),
+        ({"headers": {"X-Length": "90000000"}}, "larger than 20 MB"),
+        ({"status": 302, "headers": {"Location": "/i/0-0.jpg"}}, "more than 5 redirects"),
+        ({"status": 302}, "a redirect to nowhere"),
+        ({"status": 302, "headers": {"Location": "file:///etc/passwd"}}, "redirected to file:"),
+        ({"status": 403}, "HTTP 403"),
+    ],
+)  # fmt: skip
+def test_a_picture_that_cannot_be_kept_says_why(
+    workspace: Workspace, site: Any, reply: dict[str, Any], reason: str
+) -> None:
+    site.shop(1, pictures=1)
+    good = site.replies["/i/0-0.jpg"]
+    site.replies["/i/0-0.jpg"] = type(good)(**{"body": good.body, "kind": "image/jpeg", **reply})
+    crawl(workspace, f"{site.url}/list/0")
+    assert failures(workspace)["/i/0-0.jpg"].startswith(reason)
+    assert not [path for path in workspace.blobs.rglob("*") if path.is_file()]
+
+
+def test_a_redirected_picture_is_kept_under_its_first_address(workspace: Workspace, site: Any) -> None:
+    site.shop(1, pictures=1)
+    good = site.replies["/i/0-0.jpg"]
+    site.replies["/real.jpg"] = good
+    site.replies["/i/0-0.jpg"] = type(good)(status=301, headers={"Location": "/real.jpg"})
+    crawl(workspace, f"{site.url}/list/0")
+    assert APPEARANCES.read(workspace.table("appearances"))["url"].tolist() == [f"{site.url}/i/0-0.jpg"]
+
+
+# Private addresses
+
+
+@pytest.mark.parametrize(
+    ("address", "private"),
+    [
+        ("127.0.0.1", True), ("10.1.2.3", True), ("169.254.169.254", True), ("::1", True), ("::ffff:127.0.0.1", True),
+        ("0.0.0.0", True), ("224.0.0.1", True), ("fe80::1%eth0", True), ("8.8.8.8", False), ("2606:4700::1111", False),
+    ],
+)  # fmt: skip
+def test_private_addresses_are_known(address: str, private: bool) -> None:
+    assert is_private(address) is private
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "10.0.0.1"])
+def test_a_private_start_is_refused_at_once(workspace: Workspace, host: str) -> None:
+    with pytest.raises(UserError, match="--allow-private"):
+        crawl(workspace, f"http://{host}:9/x", Manners("t@example.org"))
+
+
+@pytest.mark.parametrize("name", ["127.0.0.1", "2130706433", "localhost"])
+def test_a_redirect_into_the_private_network_is_refused(
+    workspace: Workspace, new_site: Callable[..., Any], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """127.0.0.2 passes for a public address; where it redirects to is private as written or by what the name resolves to."""
+    import curate.collect.fetch as fetch
+    import curate.collect.scrape as module
+
+    monkeypatch.setattr(fetch, "is_private", lambda ip: is_private(ip) and ip != "127.0.0.2")
+    monkeypatch.setattr(module, "is_private_host", lambda host: False)
+    public, private = new_site("127.0.0.2"), new_site()
+    public.shop(1, pictures=1)
+    private.picture("/secret.jpg", 1)
+    port = private.url.rsplit(":", 1)[1]
+    public.replies["/i/0-0.jpg"] = type(public.replies["/i/0-0.jpg"])(
+        status=302, headers={"Location": f"http://{name}:{port}/secret.jpg"}
+    )
+    crawl(workspace, f"{public.url}/list/0", Manners("t@example.org", delay=0, backoff=0.01))
+    assert re.search("private address|not an address", failures(workspace)["/i/0-0.jpg"])
+    assert private.asked == []
+
+
+def test_a_name_that_resolves_to_a_private_address_is_refused_where_it_is_resolved() -> None:
+    async def resolve() -> None:
+        await _GuardedResolver().resolve("localhost", 80)
+
+    with pytest.raises(OSError, match="localhost is the private address"):
+        asyncio.run(resolve())
+
+
+# What cannot start
+
+
+@pytest.mark.parametrize(
+    ("manners", "start", "said"),
+    [
+        (Manners("", allow_private=True), "http://127.0.0.1/", "set `contact` in workspace.yaml, or say --contact"),
+        (Manners("t@example.org", delay=-1), "https://shop.example/", "--delay must be 0 or more seconds, got -1"),
+        (
+            Manners("t@example.org", delay=0),
+            "https://shop.example/",
+            "--delay 0 is for this machine only; shop.example",
+        ),
+        (Manners("t@example.org"), "shop.example", "neither a URL"),
+    ],
+)
+def test_what_cannot_start_gets_one_clear_line(workspace: Workspace, manners: Manners, start: str, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        crawl(workspace, start, manners)
+    assert not workspace.table("listings").exists()
+
+
+def test_a_file_with_a_wrong_line_names_it(tmp_path: Path) -> None:
+    file = tmp_path / "urls.txt"
+    file.write_text("https://a.example/\nftp://b.example/\n")
+    with pytest.raises(UserError, match=r"urls.txt, line 2: 'ftp://b.example/' is not an address"):
+        start_urls(str(file))
+    file.write_text("# nothing\n")
+    with pytest.raises(UserError, match="holds no URL"):
+        start_urls(str(file))
+
+
+def test_a_start_page_that_leads_nowhere_says_so(workspace: Workspace, site: Any) -> None:
+    site.page("/", "<p>hello</p>")
+    crawl(workspace, site.url + "/")
+    assert failures(workspace) == {"/": "neither a product nor links to one"}
+
+
+def test_the_command_says_one_line(workspace: Workspace, site: Any) -> None:
+    site.shop(3)
+    options = ["--delay", "0", "--allow-private", "-w", str(workspace.root)]
+    result = CliRunner().invoke(app, ["scrape", f"{site.url}/list/0", *options], catch_exceptions=False)
+    assert result.exit_code == 0
+    assert result.stdout.startswith("3 listings, 6 pictures -> ")
+
+
+# Killed and stopped
+
+_DIES = """
+import os, signal, sys
+point, when, url, root = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4]
+import curate.collect.export as export, curate.collect.scrape as scrape
+from curate.collect import blobs, frontier
+from schemas.table import Table
+from curate.cli import app
+calls = 0
+
+def dying(function, after=False):
+    def wrapped(*args, **options):
+        global calls
+        calls += 1
+        if calls == when and not after:
+            os.kill(os.getpid(), signal.SIGKILL)
+        result = function(*args, **options)
+        if calls == when and after:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+    return wrapped
+
+if point == "before a blob is renamed":
+    blobs.Path.replace = dying(blobs.Path.replace)
+elif point == "after a blob, before its row":
+    scrape.put = dying(scrape.put, after=True)
+elif point == "in the middle of a transaction":
+    frontier._write = dying(frontier._write, after=True)
+elif point == "after a commit":
+    frontier.Frontier.save = dying(frontier.Frontier.save, after=True)
+elif point == "before a table is written":
+    Table.write = dying(Table.write)
+elif point == "after a table is written":
+    Table.write = dying(Table.write, after=True)
+app(["scrape", url, "--delay", "0", "--allow-private", "-w", root], standalone_mode=False)
+"""
+
+
+def command(workspace: Workspace, site: Any) -> list[str]:
+    start = [f"{site.url}/list/0", "--delay", "0", "--allow-private", "-w", str(workspace.root)]
+    return [sys.executable, "-m", "curate.cli", "scrape", *start]
+
+
+@pytest.mark.slow
+def test_killed_at_every_point_that_matters_it_loses_and_doubles_nothing(workspace: Workspace, site: Any) -> None:
+    site.shop(14)
+    points = {
+        "before a blob is renamed": (1, 4),
+        "after a blob, before its row": (2,),
+        "in the middle of a transaction": (3, 6),
+        "after a commit": (1, 5),
+        "before a table is written": (1, 3),
+        "after a table is written": (1, 2),
+    }
+    for point, times in points.items():
+        for when in times:
+            arguments = [sys.executable, "-c", _DIES, point, str(when), f"{site.url}/list/0", str(workspace.root)]
+            died = subprocess.run(arguments, capture_output=True, text=True, timeout=60)
+            assert died.returncode == -signal.SIGKILL, (point, when, died.stderr)
+    assert subprocess.run(command(workspace, site), capture_output=True, timeout=60).returncode == 0
+    assert_whole(workspace, site)
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_it_loses_and_doubles_nothing(workspace: Workspace, site: Any) -> None:
+    site.shop(40)
+    rng = random.Random(4)
+    for _ in range(6):
+        goal = len(site.asked) + rng.randint(2, 25)
+        running = subprocess.Popen(command(workspace, site), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        deadline = time.monotonic() + 30
+        while len(site.asked) < goal and running.poll() is None and time.monotonic() < deadline:
+            time.sleep(rng.uniform(0, 0.004))
+        running.kill()
+        running.communicate()
+    assert subprocess.run(command(workspace, site), capture_output=True, timeout=60).returncode == 0
+    assert_whole(workspace, site)
+
+
+def test_ctrl_c_finishes_what_is_in_flight_writes_the_tables_and_says_how_to_go_on(
+    workspace: Workspace, site: Any
+) -> None:
+    site.shop(12)
+    reached, go_on = threading.Event(), threading.Event()
+    good = site.replies["/i/3-1.jpg"]
+
+    def held(asked: int) -> Any:
+        reached.set()
+        go_on.wait(20)
+        return good
+
+    site.replies["/i/3-1.jpg"] = held
+    running = subprocess.Popen(command(workspace, site), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert reached.wait(30)
+    os.kill(running.pid, signal.SIGINT)
+    threading.Timer(0.3, go_on.set).start()
+    out, err = running.communicate(timeout=30)
+    assert (running.returncode, out) == (130, "")
+    assert err.splitlines()[-1].startswith("stopped with ")
+    assert "Run the same command again to go on" in err
+    assert hashlib.sha256(good.body).hexdigest() in {image_id for *_, image_id in shown(workspace)}
+    site.replies["/i/3-1.jpg"] = good
+    crawl(workspace, f"{site.url}/list/0")
+    assert_whole(workspace, site)
+
+
+def test_two_sites_are_crawled_side_by_side_and_a_slow_one_holds_up_nobody(
+    workspace: Workspace, new_site: Callable[[], Any], tmp_path: Path
+) -> None:
+    slow, fast = new_site(), new_site()
+    slow.shop(2)
+    fast.shop(6)
+    gate = threading.Event()
+    slow.replies["/list/0"].gate = gate
+    answer = fast.answer
+    last = "/i/5-1.jpg"
+
+    def watching(path: str) -> Any:
+        if path == last:
+            gate.set()  # opens only when the fast site is through: a crawl that waited for the slow one would hang
+        return answer(path)
+
+    fast.answer = watching
+    file = tmp_path / "urls.txt"
+    file.write_text(f"{slow.url}/list/0\n{fast.url}/list/0\n")
+    assert crawl(workspace, str(file)).listings == 8
