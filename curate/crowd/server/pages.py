@@ -166,8 +166,10 @@ def join(visit: Visit) -> Response:
 
 
 def leave(visit: Visit) -> Response:
-    """Sign out."""
+    """Sign out; asked twice, since a session is all that ties a person to their record."""
     visit.check_form(visit.token)
+    if visit.form.get("sure") != "1":
+        return visit.page("leave.html")
     workers.leave(visit.store, visit.token or "")
     reply = RedirectResponse("/join", 303)
     reply.delete_cookie(COOKIE)

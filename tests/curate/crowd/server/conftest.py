@@ -1,0 +1,195 @@
+"""A real crowd server for the tests of both of its sides."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+def curate(*arguments: str) -> str:
+    """What a `curate` command prints; fails the test when it fails."""
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "curate.cli", *arguments], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@dataclass
+class CrowdServer:
+    """A running `curate crowd serve` with one requester's key."""
+
+    url: str
+    access_key: str
+    secret: str
+    db: str
+    pictures: Path
+    process: subprocess.Popen[str]
+
+    def client(self, **changes: Any) -> Any:
+        """A boto3 client of the requester."""
+        import boto3
+        from botocore.config import Config
+
+        return boto3.client(
+            "mturk",
+            **{
+                "endpoint_url": self.url,
+                "region_name": "us-east-1",
+                "aws_access_key_id": self.access_key,
+                "aws_secret_access_key": self.secret,
+                "config": Config(retries={"total_max_attempts": 1}),
+                **changes,
+            },
+        )
+
+    def stop(self) -> int:
+        """End it with SIGTERM; its exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=20)
+
+
+@pytest.fixture(scope="session")
+def start_crowd() -> Callable[..., CrowdServer]:
+    """Start a server over a database; further arguments go to `curate crowd serve`."""
+
+    def start(db: str, pictures: Path, *arguments: str) -> CrowdServer:
+        key = json.loads(curate("crowd", "keys", "issue", "tests", "--db", db, "--json"))
+        command = [sys.executable, "-P", "-m", "curate.cli", "crowd", "serve", "--port", "0", "--db", db]
+        process = subprocess.Popen(
+            [*command, "--pictures", str(pictures), *arguments],
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        )
+        assert process.stdout is not None
+        said = process.stdout.readline()
+        assert said, f"the server ended with {process.wait(timeout=10)}"
+        url = json.loads(said)["url"]
+        return CrowdServer(url, key["access_key_id"], key["secret_access_key"], db, pictures, process)
+
+    return start
+
+
+@pytest.fixture(scope="module")
+def crowd_server(
+    start_crowd: Callable[..., CrowdServer], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[CrowdServer]:
+    """A crowd server on a free loopback port, one for all tests of a file."""
+    folder = tmp_path_factory.mktemp("crowd")
+    pictures = folder / "blobs"
+    pictures.mkdir()
+    server = start_crowd(f"sqlite:///{folder / 'crowd.db'}", pictures)
+    yield server
+    if server.process.poll() is None:
+        server.stop()
+    if server.process.stdout is not None:
+        server.process.stdout.close()
+
+
+@dataclass
+class Person:
+    """A worker as a program: the JSON variants of the pages."""
+
+    http: Any
+    csrf: str
+    worker_id: str
+
+    def get(self, path: str) -> Any:
+        """A page as JSON."""
+        return self.http.get(path).json()
+
+    def post(self, path: str, **fields: Any) -> Any:
+        """Send a form as this person; the HTTP response."""
+        return self.http.post(path, data={**fields, "csrf": self.csrf})
+
+    def group(self, hit_type_id: str) -> Any:
+        """One group of work as this person sees it, or None."""
+        return next((g for g in self.get("/work")["groups"] if g["hit_type_id"] == hit_type_id), None)
+
+    def answer(self, hit_type_id: str, answer: str) -> str:
+        """Accept a HIT of the group and say the same of every picture; the assignment's id."""
+        accepted = self.post(f"/accept/{hit_type_id}").json()
+        task = self.get(accepted["url"])["task"]
+        sent = self.post(accepted["url"], **{picture["image_id"]: answer for picture in task["pictures"]})
+        assert sent.json() == {"submitted": True}, sent.text
+        return str(accepted["assignment_id"])
+
+
+@pytest.fixture
+def join(crowd_server: CrowdServer) -> Iterator[Callable[..., Person]]:
+    """Sign up a new worker."""
+    import httpx
+
+    opened = []
+
+    def make(name: str = "Bo", simulated: bool = False) -> Person:
+        http = httpx.Client(base_url=crowd_server.url, headers={"Accept": "application/json"}, timeout=30)
+        opened.append(http)
+        form = {"name": name, "csrf": http.get("/join").json()["csrf"]} | ({"simulated": "1"} if simulated else {})
+        assert http.post("/join", data=form).status_code == 303
+        work = http.get("/work").json()
+        return Person(http, work["csrf"], work["worker_id"])
+
+    yield make
+    for http in opened:
+        http.close()
+
+
+HTML = "http://mechanicalturk.amazonaws.com/AWSMechanicalTurkDataSchemas/2011-11-11/HTMLQuestion.xsd"
+
+
+@pytest.fixture(scope="session")
+def html_question() -> Callable[[str], str]:
+    """HTML as an HTMLQuestion."""
+    return lambda html: (
+        f'<HTMLQuestion xmlns="{HTML}"><HTMLContent><![CDATA[{html}]]></HTMLContent>'
+        "<FrameHeight>0</FrameHeight></HTMLQuestion>"
+    )
+
+
+@pytest.fixture(scope="session")
+def our_question(html_question: Callable[[str], str]) -> Callable[..., str]:
+    """A question of ours about some pictures."""
+    from schemas.question import Choice, PictureAsked, TaskPage, embed
+
+    def make(*image_ids: str, choices: str = "dots plain") -> str:
+        page = TaskPage(
+            task="apron",
+            question={"en": "Which pattern?", "es": "¿Qué estampado?"},
+            question_version=1,
+            taxonomy_version=1,
+            choices=[Choice(key=key, name={"en": key.capitalize()}) for key in choices.split()],
+            pictures=[PictureAsked(image_id=i, url=f"/picture/{i}") for i in image_ids or ("a" * 64,)],
+        )
+        return html_question(f"<!doctype html><html><body>{embed(page)}</body></html>")
+
+    return make
+
+
+@pytest.fixture
+def post_hit(crowd_server: CrowdServer, our_question: Callable[..., str]) -> Callable[..., Any]:
+    """Create a HIT of ours, changed as said; each in a group of its own unless it has a title."""
+    client = crowd_server.client()
+
+    def make(**changes: Any) -> Any:
+        values = {
+            "Title": f"Look at pictures {os.urandom(4).hex()}",
+            "Description": "Say what they show",
+            "Reward": "0.10",
+            "LifetimeInSeconds": 3600,
+            "AssignmentDurationInSeconds": 600,
+            "Question": our_question(),
+        }
+        return client.create_hit(**{**values, **changes})["HIT"]
+
+    return make
