@@ -15,8 +15,6 @@ from curate.workspace import now
 if TYPE_CHECKING:
     import pandas as pd
 
-    from schemas.task import Task
-
 
 @dataclass(frozen=True)
 class Asked:
@@ -136,11 +134,6 @@ def asked(journal: Sequence[Entry], chosen_by: str | None = None) -> set[str]:
         for a in entry.images
         if (a.chosen_by == chosen_by if chosen_by else a.chosen_by != "gold")
     }
-
-
-def question_of(task: Task) -> tuple[int, int]:
-    """Versions of the question and of the class list, as the journal keeps them."""
-    return task.question_version, task.taxonomy_version
 
 
 def cookies(project: sqlite3.Connection, endpoint: str, seed: int) -> dict[str, str]:

@@ -162,7 +162,6 @@ def plan(
     usable = set(pictures.loc[pictures["dropped"].isna(), "image_id"])
     hidden = [i for i in mine.loc[mine["use"] == "hidden", "image_id"] if i in usable]
     crowd, price = task.crowd, budget.price(task)
-    question_version, taxonomy_version = journal.question_of(task)
     groups = batches(
         sample(free, max(0, wanted - done), seed), hidden, crowd.pictures_per_hit, crowd.gold_share, seed, len(before)
     )
@@ -176,8 +175,8 @@ def plan(
             images=tuple(group),
             reward_cents=price.reward // budget.CENT,
             max_assignments=crowd.assignments.first,
-            question_version=question_version,
-            taxonomy_version=taxonomy_version,
+            question_version=task.question_version,
+            taxonomy_version=task.taxonomy_version,
         )
         for group in groups
     ]
@@ -203,6 +202,11 @@ def create(
     for entry in todo:  # before anything is written: a question that is too large, a crowd that is not there
         html_question(task_page(task, entry.image_ids, pictures_url))
     types = {cents: _hit_type(requester, task, cents, requirements) for cents in {entry.reward_cents for entry in todo}}
+    balance = round(requester.balance_usd() * budget.MICRO)
+    if planned.cost > balance:
+        raise UserError(
+            f"{requester.endpoint}: this costs {budget.dollars(planned.cost)}, the account there holds {budget.dollars(balance)}"
+        )
     crash_point("before-journal")
     with transaction(project):
         budget.reserve(project, task, [(e.token, e.max_assignments * planned.price.total) for e in planned.new])
