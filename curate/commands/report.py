@@ -40,4 +40,4 @@ def report_command(
     target = out or here.root / "report.html"
     write_text(target, page)
     here.log("report", inputs=list(predictions or []), outputs=[target], runs=len(runs))
-    typer.echo(f"{len(page) / 1e6:.1f} MB, {len(runs)} runs -> {target}")
+    typer.echo(f"{len(page) / 1000:,.0f} kB, {len(runs)} runs -> {target}")

@@ -120,7 +120,7 @@ def funnel(data: Collection) -> list[Step]:
     if len(data.clusters):
         shown = data.clusters[data.clusters["representative"]]
         twins = len(data.clusters) - len(shown)
-        left_out = [("near twin of another", twins)] if twins else []
+        left_out = [("near twins of another", twins)] if twins else []
         steps.append(Step("One of each cluster", len(shown), "people are asked about these", left_out, total))
     labels = asked(data)
     if len(data.hits):
