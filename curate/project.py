@@ -32,6 +32,7 @@ CREATE TABLE frontier (
     fetched_at TEXT
 );
 CREATE INDEX frontier_state ON frontier (state, host, kind);
+CREATE INDEX frontier_listing ON frontier (marketplace, listing_id) WHERE kind = 'product';
 CREATE TABLE gallery (             -- which listing shows which picture address, at which place
     marketplace TEXT NOT NULL,
     listing_id TEXT NOT NULL,

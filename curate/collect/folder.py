@@ -58,14 +58,14 @@ def class_folders(folder: Path) -> list[str]:
     return sorted({holder.name for holder in holders if holder.name not in SPLIT_FOLDERS})
 
 
-def check_classes(found: list[str], allowed: list[str], where: str, task: str) -> None:
+def check_classes(found: list[str], allowed: list[str], where: str, task: str, hint: str = "") -> None:
     """Raise one clear line when some of the names found are not classes of the task."""
     unknown = [name for name in found if name not in allowed]
     if unknown:
         more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
         raise UserError(
             f"{where}: {', '.join(map(repr, unknown[:5]))}{more}: no such class in task {task}; "
-            f"its classes: {', '.join(allowed)}"
+            f"its classes: {', '.join(allowed)}{hint}"
         )
 
 
@@ -141,9 +141,8 @@ def import_folder(
     named = class_folders(folder) if truth else []
     asked = workspace.task(task) if named or task else None
     if asked and named:
-        check_classes(
-            named, asked.keys, f"{folder} (say --no-truth to take the pictures without known classes)", asked.task
-        )
+        hint = ". --no-truth takes the pictures without known classes"
+        check_classes(named, asked.keys, str(folder), asked.task, hint)
     sweep(workspace.root)
     classes = asked.keys if asked and named else None
     found = read_folder(folder, workspace.root, pd.Timestamp(now()), asked.task if asked else None, classes, link)

@@ -26,7 +26,7 @@ class Rules:
     def refuses(self, url: str) -> str | None:
         """Why a page may not be fetched, or None."""
         if self.unreachable:
-            return f"forbidden: robots.txt could not be read ({self.unreachable})"
+            return f"robots.txt could not be read ({self.unreachable}), so nothing is allowed"
         if self.parsed is not None and not self.parsed.can_fetch(url, AGENT):
             return "forbidden by robots.txt"
         return None

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import signal
 import sqlite3
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -102,7 +104,7 @@ def finish(done: Crawled) -> str:
 
 def _kind_of_reason(dropped: str) -> str:
     """A reason without what differs from one address to the next."""
-    return dropped.split(" (")[0].split(", asked")[0].split(": ")[0][:60]
+    return re.split(r" \(|, asked|; ", dropped)[0][:80]
 
 
 def start_urls(start: str) -> list[str]:
@@ -151,6 +153,7 @@ class _Crawl:
     def __init__(self, root: Path, frontier: Frontier, plan: Plan) -> None:
         self.root, self.frontier, self.plan = root, frontier, plan
         self.stop = asyncio.Event()
+        self.counted = 0.0
         self.taken: dict[str, set[str]] = {}
         self.workers: dict[asyncio.Task[None], str] = {}
         self.done: asyncio.Queue[tuple[Result, bytes | None, asyncio.Future[None]]] = asyncio.Queue()
@@ -241,6 +244,11 @@ class _Crawl:
         self.frontier.save(results)
 
     def _count(self) -> None:
+        """Bring the progress bar up to date; the known addresses are counted at most once a second."""
+        if time.monotonic() - self.counted > 1:
+            self.counted = time.monotonic()
+            waiting = sum(n for (_, state), n in self.frontier.counts().items() if state == "pending")
+            self.bar.total = self.bar.n + waiting
         self.bar.set_postfix_str(f"{self.frontier.listings} listings", refresh=False)
 
     async def _handle(self, todo: Todo) -> tuple[Result, bytes | None]:

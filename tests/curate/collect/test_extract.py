@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -167,3 +170,27 @@ def test_latin_1_and_scripts_in_titles_are_read_right() -> None:
     found = read_page(body, URL).listing
     assert found
     assert found.columns["title"] == "Delantal niño & <script>"
+
+
+@pytest.mark.shared_data
+def test_on_saved_pages_of_real_shops_the_json_ld_there_is_is_read(shared_data: Callable[[str], Path]) -> None:
+    """Of 84 pages 46 have a product in JSON-LD; the others need what is read later (microdata, OpenGraph, site rules)."""
+    folder = shared_data("pages")
+    truth = json.loads((folder / "ground-truth.json").read_text())
+    pages = {path.name.split(".")[0]: path for path in (folder / "html").iterdir()}
+    given = right = 0
+    found = []
+    for name, known in truth.items():
+        if name not in pages:
+            continue
+        data = pages[name].read_bytes()
+        listing = read_page(gzip.decompress(data) if pages[name].suffix == ".gz" else data, known["url"]).listing
+        if listing:
+            found.append(listing)
+            price = listing.columns["price"]
+            given += price is not None and "price" in known
+            right += any(parse_price(str(value)) == price for value in known.get("price", ()) if price is not None)
+    assert len(found) >= 46
+    assert sum(bool(listing.pictures) for listing in found) >= 43
+    assert right >= 41
+    assert right / given > 0.9
