@@ -222,11 +222,6 @@ def progress(total: int | None, what: str, unit: str = "") -> Any:
 
     live = sys.stderr.isatty()
     return tqdm(
-        total=total,
-        desc=what,
-        unit=unit or "",
-        dynamic_ncols=True,
-        mininterval=0.2 if live else 15,
-        leave=live,
-        ascii=not live,
-    )
+        total=total, desc=what, unit=unit, dynamic_ncols=True, leave=live, ascii=not live,
+        mininterval=0.2 if live else 15, delay=0 if live else 10,
+    )  # fmt: skip

@@ -22,8 +22,14 @@ def command_line(program: str, arguments: Sequence[str | Path]) -> list[str]:
     return [sys.executable, "-P", "-m", PROGRAMS[program], *map(str, arguments)]
 
 
-def run(program: str, arguments: Sequence[str | Path], env: Mapping[str, str], allowed: Sequence[int] = (0,)) -> str:
-    """Run a command to its end, its progress shown as it comes; returns what it printed on stdout.
+def run(
+    program: str,
+    arguments: Sequence[str | Path],
+    env: Mapping[str, str],
+    allowed: Sequence[int] = (0,),
+    echo: bool = True,
+) -> str:
+    """Run a command to its end, its progress shown as it comes; returns what it printed on stdout (shown too if `echo`).
 
     Raises UserError when it fails, Interrupted when a person stopped it.
     """
@@ -31,7 +37,7 @@ def run(program: str, arguments: Sequence[str | Path], env: Mapping[str, str], a
         command_line(program, arguments), stdout=subprocess.PIPE, env={**os.environ, **env}, text=True, encoding="utf-8"
     )
     try:
-        output = _echo(child.stdout)
+        output = _read(child.stdout, echo)
         code = child.wait()
     except KeyboardInterrupt:  # the child got the same Ctrl-C and is ending by itself
         _end(child)
@@ -45,13 +51,14 @@ def run(program: str, arguments: Sequence[str | Path], env: Mapping[str, str], a
     return output
 
 
-def _echo(stream: IO[str] | None) -> str:
-    """Copy a child's stdout to ours line by line, indented, and keep it."""
+def _read(stream: IO[str] | None, echo: bool) -> str:
+    """A child's stdout, also shown line by line, indented, as it comes."""
     assert stream is not None
     lines = []
     for line in stream:
         lines.append(line)
-        print(f"    {line}", end="", flush=True)
+        if echo:
+            print(f"    {line}", end="", flush=True)
     return "".join(lines)
 
 

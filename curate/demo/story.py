@@ -157,7 +157,8 @@ class Story:
         from curate.workspace import open_workspace
 
         port = open_workspace(self.shop).config.endpoint.rsplit(":", 1)[1]
-        made = run("curate", ["crowd", "keys", "issue", "demo", "--json"], {"CURATE_WORKSPACE": str(self.shop)})
+        issue = ["crowd", "keys", "issue", "demo", "--json"]
+        made = run("curate", issue, {"CURATE_WORKSPACE": str(self.shop)}, echo=False)  # a secret is not for the screen
         key = json.loads(made.strip().splitlines()[-1])
         self.env |= {"AWS_ACCESS_KEY_ID": key["access_key_id"], "AWS_SECRET_ACCESS_KEY": key["secret_access_key"]}
         server = start(
