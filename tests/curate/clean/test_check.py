@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import itertools
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,11 +15,12 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import curate.clean.check as check
-from curate.clean.check import check_workspace
+from curate.clean.check import check_pictures, check_workspace
 from curate.cli import app
 from curate.collect.blobs import put
 from curate.collect.folder import import_folder
 from curate.workspace import Workspace
+from schemas.errors import Interrupted
 from schemas.tables import APPEARANCES, CLUSTERS, PICTURES
 
 
@@ -108,3 +112,19 @@ def test_the_commands_say_one_line_each(filled: Workspace) -> None:
 def test_without_pictures_the_message_says_what_to_do(workspace: Workspace) -> None:
     result = CliRunner().invoke(app, ["check", "--workspace", str(workspace.root)])
     assert "curate import" in str(result.exception)
+
+
+def test_ctrl_c_keeps_what_was_done_and_the_next_run_does_the_rest(
+    filled: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*given: Any) -> Iterator[Any]:
+        yield from itertools.islice(check_pictures(*given), 2)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(check, "check_pictures", interrupted)
+        with pytest.raises(Interrupted, match="stopped after 2 of 5 pictures"):
+            check_workspace(filled)
+    looked, pictures = check_workspace(filled)
+    assert looked == 3
+    assert (pictures["hash_algo"].notna() | pictures["dropped"].notna()).all()

@@ -408,7 +408,43 @@ def test_the_command_says_one_line(workspace: Workspace, site: Any) -> None:
     assert result.stdout.startswith("3 listings, 6 pictures -> ")
 
 
+def test_a_page_of_fifty_megabytes_is_not_read(workspace: Workspace, site: Any) -> None:
+    site.page("/", " " * 50_000_000, length=False)
+    crawl(workspace, site.url + "/")
+    assert failures(workspace) == {"/": "larger than 10 MB"}
+
+
+def test_a_page_in_latin_1_with_one_broken_block_is_a_listing_all_the_same(workspace: Workspace, site: Any) -> None:
+    site.product("/p/1", "A", [], name="Delantal niño")
+    reply = site.replies["/p/1"]
+    reply.body = reply.body.decode().replace("\\u00f1", "ñ").replace("<body>", '<body><script type="application/ld+json">{</script>').encode("latin-1")  # fmt: skip
+    reply.kind = "text/html; charset=iso-8859-1"
+    crawl(workspace, f"{site.url}/p/1")
+    assert LISTINGS.read(workspace.table("listings"))["title"].tolist() == ["Delantal niño"]
+
+
 # Killed and stopped
+
+
+def test_a_full_disk_gets_one_clear_line_and_costs_nothing_but_time(
+    workspace: Workspace, site: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import curate.collect.scrape as module
+
+    site.shop(4)
+    put, calls = module.put, itertools.count()
+
+    def full(*given: Any) -> Any:
+        if next(calls) == 3:
+            raise OSError(28, "No space left on device")
+        return put(*given)
+
+    monkeypatch.setattr(module, "put", full)
+    with pytest.raises(UserError, match=r"cannot be written \(.*No space left on device\); run the same command again"):
+        crawl(workspace, f"{site.url}/list/0")
+    crawl(workspace, f"{site.url}/list/0")
+    assert_whole(workspace, site)
+
 
 _DIES = """
 import os, signal, sys
