@@ -142,6 +142,8 @@ class Table:
             if pa.types.is_integer(field.type) and series.dtype.kind == "f" and series.abs().max() >= 2**53:
                 raise ValueError("whole numbers above 2**53 came as floats and have lost digits")
             if series.dtype == object:
+                if pa.types.is_integer(field.type):
+                    _check_whole(series)
                 return pa.array(series, field.type, from_pandas=True)
             array = pa.array(series, from_pandas=True)
             if isinstance(array, pa.ChunkedArray):
@@ -264,6 +266,13 @@ class Table:
 
 
 _PANDAS_NULLABLE = {"int32": "Int32", "int64": "Int64", "uint64": "UInt64", "bool": "boolean"}
+
+
+def _check_whole(values: Iterable[Any]) -> None:
+    """Raise ValueError for a float that is no whole number or has lost digits: Arrow would cut it off without a word."""
+    for value in values:
+        if isinstance(value, float) and value == value and (not value.is_integer() or abs(value) >= 2**53):
+            raise ValueError(f"{value} is not a whole number that a float can hold")
 
 
 def _is_missing(value: Any) -> bool:

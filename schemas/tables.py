@@ -217,7 +217,7 @@ LABELS = Table(
         C("n_agree", "int32", "votes for the most frequent class"),
         C("label_probs", "list<float64>", "share of the votes per class, in the file's class order", null=True),
         C("chosen_by", "string", "why the picture was asked about, from HITS", null=True),
-        C("dropped", "string", "why there is no label: no_votes, insufficient, no_agreement", null=True),
+        C("dropped", "string", "why there is no label: no_votes, insufficient, no_agreement, gold", null=True),
     ),
 )
 

@@ -14,6 +14,7 @@ Chance enters only through sha256(seed, id): row order, dtype and class names do
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -228,10 +229,9 @@ class _Fill:
 
     def table(self, rows: pd.DataFrame) -> pd.DataFrame:
         """By class: how many labeled, train, val, test; the test's quota; what is missing; a note on rare classes."""
-        found = pd.crosstab(rows["label"], rows["split"])
-        table = found.reindex(index=self.classes, columns=["train", "val", "test"], fill_value=0).rename_axis(
-            index="class", columns=None
-        )
+        found = Counter(zip(rows["label"], rows["split"], strict=True))
+        columns = {name: [found[key, name] for key in self.classes] for name in ("train", "val", "test")}
+        table = pd.DataFrame(columns, index=pd.Index(self.classes, name="class"))
         table.insert(0, "labeled", [self.labeled.get(key, 0) for key in self.classes])
         table["quota"] = [self.test_quota[key] for key in self.classes]
         # Short of what the other classes give, not of a quota that was lowered because the class is rare.

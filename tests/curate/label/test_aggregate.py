@@ -218,15 +218,40 @@ def task_tables() -> tuple[pd.DataFrame, pd.DataFrame]:
     """VOTES and HITS of two pictures and a hidden gold picture; picture a was asked at random first, rechecked later."""
     asked = [("h1", "a", 1, "random"), ("h1", "g", 1, "gold"), ("h2", "b", 1, "random"), ("h3", "a", 2, "recheck")]
     hits = HITS.frame(
-        dict(hit_id=h, image_id=i, task="t", position=0, round=r, chosen_by=why, reward_usd=0.1, max_assignments=3,
-             endpoint="e", question_version=1, taxonomy_version=1, created_at=NOON)
+        {
+            "hit_id": h,
+            "image_id": i,
+            "task": "t",
+            "position": 0,
+            "round": r,
+            "chosen_by": why,
+            "reward_usd": 0.1,
+            "max_assignments": 3,
+            "endpoint": "e",
+            "question_version": 1,
+            "taxonomy_version": 1,
+            "created_at": NOON,
+        }
         for h, i, r, why in asked
-    )  # fmt: skip
+    )
     votes = VOTES.frame(
-        dict(assignment_id=f"{h}-{w}", image_id=i, task="t", hit_id=h, worker_id=f"A{w}", round=1, endpoint="e",
-             assignment_status="Submitted", source="crowd", answer="dots", label="dots", submitted_at=NOON)
-        for h, i in [("h1", "a"), ("h1", "g")] for w in range(3)
-    )  # fmt: skip
+        {
+            "assignment_id": f"{h}-{w}",
+            "image_id": i,
+            "task": "t",
+            "hit_id": h,
+            "worker_id": f"A{w}",
+            "round": 1,
+            "endpoint": "e",
+            "assignment_status": "Submitted",
+            "source": "crowd",
+            "answer": "dots",
+            "label": "dots",
+            "submitted_at": NOON,
+        }
+        for h, i in [("h1", "a"), ("h1", "g")]
+        for w in range(3)
+    )
     return votes, hits
 
 
