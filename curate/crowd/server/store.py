@@ -227,6 +227,10 @@ def open_store(url: str) -> Store:
         raise UserError(
             f"--db {url}: is not a database URL; write sqlite:///path/crowd.db or postgresql+psycopg://user@host/name"
         ) from error
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"--db {parsed.render_as_string()}: needs the Python package {error.name}, not installed"
+        ) from error
     except OperationalError as error:
         raise UserError(f"--db {parsed.render_as_string()}: cannot be opened: {error.orig}") from error
     return store

@@ -14,14 +14,8 @@ from typing import Any
 
 import pytest
 
-
-def curate(*arguments: str) -> str:
-    """What a `curate` command prints; fails the test when it fails."""
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "curate.cli", *arguments], capture_output=True, text=True, timeout=60
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+from curate.crowd.server.keys import issue
+from curate.crowd.server.store import open_store
 
 
 @dataclass
@@ -63,7 +57,9 @@ def start_crowd() -> Callable[..., CrowdServer]:
     """Start a server over a database; further arguments go to `curate crowd serve`."""
 
     def start(db: str, pictures: Path, *arguments: str) -> CrowdServer:
-        key = json.loads(curate("crowd", "keys", "issue", "tests", "--db", db, "--json"))
+        store = open_store(db)
+        access_key, secret = issue(store, "tests")
+        store.close()
         command = [sys.executable, "-P", "-m", "curate.cli", "crowd", "serve", "--port", "0", "--db", db]
         process = subprocess.Popen(
             [*command, "--pictures", str(pictures), *arguments],
@@ -75,7 +71,7 @@ def start_crowd() -> Callable[..., CrowdServer]:
         said = process.stdout.readline()
         assert said, f"the server ended with {process.wait(timeout=10)}"
         url = json.loads(said)["url"]
-        return CrowdServer(url, key["access_key_id"], key["secret_access_key"], db, pictures, process)
+        return CrowdServer(url, access_key, secret, db, pictures, process)
 
     return start
 
