@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import tempfile
@@ -9,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pandas as pd
@@ -175,19 +177,23 @@ class _Store:
     """Bytes one after another, in memory up to MEMORY_LIMIT, beyond it in a nameless scratch file."""
 
     def __init__(self) -> None:
-        self._file = tempfile.SpooledTemporaryFile(max_size=MEMORY_LIMIT)  # noqa: SIM115 (lives as long as the pictures)
+        self._memory = io.BytesIO()
+        self._file: IO[bytes] | None = None
 
     def add(self, pixels: np.ndarray) -> None:
-        self._file.write(pixels.tobytes())
+        """Put a picture behind the last one."""
+        if self._file is None and self._memory.tell() + pixels.nbytes > MEMORY_LIMIT:
+            self._file = tempfile.TemporaryFile()  # noqa: SIM115 (the array below lives on it)
+            self._file.write(self._memory.getbuffer())
+            self._memory = io.BytesIO()
+        (self._file or self._memory).write(pixels.tobytes())
 
     def pixels(self) -> np.ndarray:
-        """All of them as one flat array."""
-        spilled = bool(getattr(self._file, "_rolled", False))
-        if spilled:
-            self._file.flush()
-            return np.memmap(self._file.fileno(), dtype=np.uint8, mode="r")  # type: ignore[call-overload]
-        self._file.seek(0)
-        return np.frombuffer(self._file.read(), dtype=np.uint8)
+        """All of them as one flat array, without a copy."""
+        if self._file is None:
+            return np.frombuffer(self._memory.getbuffer(), dtype=np.uint8)
+        self._file.flush()
+        return np.memmap(self._file, dtype=np.uint8, mode="r")
 
 
 def _decode(path: Path, side_px: int) -> np.ndarray | str:

@@ -42,7 +42,7 @@ def _measure(step: Step, stage: Stage, times: int) -> float:
     spent = []
     for number in range(times + 1):
         began = time.perf_counter()
-        float(update(student, trial, stage, number, optimizer, teacher).total)  # reading it waits for the device
+        update(student, trial, stage, number, optimizer, teacher).total.item()  # reading it waits for the device
         spent.append(time.perf_counter() - began)
     return sorted(spent[1:])[times // 2]
 

@@ -213,11 +213,12 @@ def check(recipe: Recipe) -> Recipe:
         for name in names:
             if values.get(name) is not None and not good(values[name]):
                 raise UserError(f"{name} {said}, got {values[name]}")
-    wrong = [
-        n for n, v in values.items() if isinstance(v, int | float) and not isinstance(v, bool) and (v < 0 or v != v)
-    ]
-    if wrong:
-        raise UserError(f"{wrong[0]} must not be negative, got {values[wrong[0]]}")
+    numbers = {name: v for name, v in values.items() if isinstance(v, int | float) and not isinstance(v, bool)}
+    for name, value in numbers.items():
+        if not value >= 0:  # also catches what is no number
+            raise UserError(f"{name} must not be negative, got {value}")
+        if value == float("inf"):
+            raise UserError(f"{name} must be finite, got {value}")
     return recipe
 
 

@@ -1,0 +1,92 @@
+"""Small data sets and models that train in seconds."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from schemas.manifest import write_manifest
+from train.run import Request
+
+TINY = [
+    "pretrained=false", "image_size=24", "drop_path=0", "layer_decay=1", "crop_scale=0.6", "rand_ops=0", "erase=0",
+    "mixup=0", "cutmix=0", "batch_size=16", "warmup_epochs=1", "base_lr=0.06", "eval_every=10",
+]  # fmt: skip
+TINY_RESNET = [*TINY, "model=test_resnet"]
+TINY_VIT = [*TINY, "model=test_vit", "model_args=patch_size=8"]
+TINY_SEMI = [*TINY_VIT, "semi_layer_decay=1", "semi_batch=8", "mu=2", "semi_base_lr=0.03", "semi_mixup_labeled=false"]
+
+COLORS = {"red": (200, 40, 40), "green": (40, 180, 60), "blue": (50, 60, 210), "sand": (200, 180, 120)}
+
+
+@pytest.fixture
+def tiny() -> dict[str, list[str]]:
+    """Changes that make each method's default recipe train in a second."""
+    return {"resnet18": TINY_RESNET, "vit": TINY_VIT, "semivit": TINY_SEMI}
+
+
+@pytest.fixture
+def ask() -> Callable[..., Request]:
+    """A function that asks for a tiny run: manifest, method, further changes."""
+
+    def make(manifest: Path, method: str, *changes: str, **more: Any) -> Request:
+        tiny = {"resnet18": TINY_RESNET, "vit": TINY_VIT, "semivit": TINY_SEMI}[method]
+        return Request(method, manifest, changes=(*tiny, *changes), **more)
+
+    return make
+
+
+def picture(color: tuple[int, int, int], rng: np.random.Generator, size: tuple[int, int] = (30, 36)) -> bytes:
+    """A JPEG of one noisy color."""
+    pixels = np.clip(np.array(color) + rng.normal(0, 25, (size[1], size[0], 3)), 0, 255).astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def make_manifest(tmp_path: Path) -> Callable[..., Path]:
+    """A function that draws pictures of some colors and writes their manifest: counts per class and split."""
+
+    def make(
+        classes: tuple[str, ...] = ("red", "green", "blue"),
+        train: int = 12,
+        val: int = 5,
+        test: int = 6,
+        unlabeled: int = 8,
+        split: bool = True,
+        folder: str = "shop",
+    ) -> Path:
+        root = tmp_path / folder
+        root.mkdir()
+        rng = np.random.default_rng(7)
+        rows = []
+        for name in classes:
+            for where, count in {"train": train, "val": val, "test": test, "unlabeled": unlabeled}.items():
+                for _ in range(count):
+                    data = picture(COLORS[name], rng)
+                    image_id = hashlib.sha256(data).hexdigest()
+                    (root / f"{image_id}.jpg").write_bytes(data)
+                    rows.append(
+                        {
+                            "image_id": image_id,
+                            "path": f"{image_id}.jpg",
+                            "label": None if where == "unlabeled" else name,
+                            "split": where if split else None,
+                            "label_rank": rng.random() if where == "train" else None,
+                            "unlabeled_rank": rng.random() if where == "unlabeled" else None,
+                        }
+                    )
+        (root / "workspace.yaml").write_text("name: shop\n")
+        write_manifest(pd.DataFrame(rows), [root / "apron.parquet"], task="apron", classes=list(classes))
+        return root / "apron.parquet"
+
+    return make

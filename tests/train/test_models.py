@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from schemas.errors import UserError
+from train.models import build_model, has_batch_norm, parameter_groups
+from train.recipe import Recipe, recipe_for
+
+SMALL = ["model=test_vit", "pretrained=false", "image_size=32", "model_args=patch_size=8", "drop_path=0"]
+
+
+def recipe(*changes: str, base: list[str] | None = None) -> Recipe:
+    return recipe_for("vit", "default", [*(base if base is not None else SMALL), *changes])
+
+
+def test_random_weights_have_no_license_and_the_seed_decides_them() -> None:
+    (one, facts), (two, _), (other, _) = (build_model(recipe(), 5, seed) for seed in (0, 0, 1))
+    assert facts.weights == "random"
+    assert "random" in facts.license
+    state = two.state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in one.state_dict().items())
+    assert not torch.equal(next(one.parameters()), next(other.parameters()))
+    assert one(torch.rand(2, 3, 32, 32)).shape == (2, 5)
+
+
+def test_weights_from_a_file_keep_the_backbone_and_get_a_fresh_head(tmp_path: Path) -> None:
+    source, _ = build_model(recipe(), 17, seed=3)
+    torch.save(source.state_dict(), tmp_path / "w.pth")
+    model, facts = build_model(recipe(), 4, seed=0, weights=tmp_path / "w.pth")
+    assert torch.equal(model.state_dict()["blocks.0.attn.qkv.weight"], source.state_dict()["blocks.0.attn.qkv.weight"])
+    assert model(torch.rand(1, 3, 32, 32)).shape == (1, 4)
+    assert facts.weights.endswith("w.pth")
+
+
+def test_a_masked_autoencoders_file_with_its_decoder_loads_and_its_final_norm_is_left(tmp_path: Path) -> None:
+    source, _ = build_model(recipe(), 0, seed=3)
+    state = {k: v for k, v in source.state_dict().items() if not k.startswith("head")}
+    decoder = {
+        "mask_token": torch.zeros(1, 1, 8),
+        "decoder_embed.weight": torch.rand(8, 64),
+        "decoder_pred.bias": torch.rand(3),
+    }
+    torch.save({"model": state | decoder}, tmp_path / "mae.pth")
+    model, _ = build_model(recipe("pool=avg", "head_std=2e-5"), 3, seed=0, weights=tmp_path / "mae.pth")
+    assert torch.equal(model.state_dict()["blocks.1.mlp.fc1.weight"], state["blocks.1.mlp.fc1.weight"])
+    assert model.fc_norm.weight.eq(1).all()  # the norm before the head is fresh
+    assert isinstance(model.norm, torch.nn.Identity)
+    assert model.head.weight.std() < 1e-4
+
+
+def test_the_pooled_head_is_the_mean_of_the_patch_tokens_then_a_norm_then_a_linear_layer() -> None:
+    model, _ = build_model(recipe("pool=avg"), 3, seed=0)
+    model.eval()
+    x = torch.rand(2, 3, 32, 32)
+    tokens = model.forward_features(x)
+    by_hand = model.head(model.fc_norm(tokens[:, model.num_prefix_tokens :].mean(dim=1)))
+    assert torch.allclose(model(x), by_hand, atol=1e-6)
+
+
+def test_another_models_weights_are_refused(tmp_path: Path) -> None:
+    torch.save({"a.weight": torch.rand(3, 3)}, tmp_path / "other.pth")
+    with pytest.raises(UserError, match="do not fit"):
+        build_model(recipe(), 3, 0, tmp_path / "other.pth")
+
+
+def test_a_file_that_is_no_weights_is_refused_in_a_line(tmp_path: Path) -> None:
+    (tmp_path / "text.pth").write_text("hello")
+    with pytest.raises(UserError, match="cannot be read as"):
+        build_model(recipe(), 3, 0, tmp_path / "text.pth")
+
+
+def test_a_missing_file_is_named() -> None:
+    with pytest.raises(UserError, match=r"nowhere\.pth: no such file"):
+        build_model(recipe(), 3, 0, Path("nowhere.pth"))
+
+
+def test_missing_published_weights_are_answered_at_once_when_offline(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    began = time.process_time()
+    with pytest.raises(UserError, match="--weights FILE"):
+        build_model(recipe_for("resnet18", "default"), 3, 0)
+    assert time.process_time() - began < 60  # not the minute of retries; the exact time is the machine's
+
+
+def test_an_unknown_model_names_near_ones() -> None:
+    with pytest.raises(UserError, match="no such model"):
+        build_model(recipe(base=["model=resnet1800", "pretrained=false"]), 3, 0)
+
+
+def test_layer_decay_slows_each_layer_by_its_distance_from_the_head() -> None:
+    model, _ = build_model(recipe("pool=avg"), 3, 0)
+    groups = parameter_groups(model, 0.05, 0.5)
+    depth = len(model.blocks)
+    scale = {id(p): group["lr_scale"] for group in groups for p in group["params"]}
+    decay = {id(p): group["weight_decay"] for group in groups for p in group["params"]}
+    assert scale[id(model.head.weight)] == 1
+    assert scale[id(model.fc_norm.weight)] == 1
+    assert scale[id(model.blocks[depth - 1].attn.qkv.weight)] == pytest.approx(0.5)
+    assert scale[id(model.blocks[0].attn.qkv.weight)] == pytest.approx(0.5**depth)
+    assert scale[id(model.patch_embed.proj.weight)] == scale[id(model.pos_embed)] == pytest.approx(0.5 ** (depth + 1))
+    assert decay[id(model.blocks[0].attn.qkv.weight)] == 0.05
+    for free in (model.pos_embed, model.cls_token, model.head.bias, model.fc_norm.weight):
+        assert decay[id(free)] == 0
+
+
+def test_batch_norm_is_found_where_it_is() -> None:
+    resnet, _ = build_model(recipe(base=["model=test_resnet", "pretrained=false", "drop_path=0"]), 3, 0)
+    vit, _ = build_model(recipe(), 3, 0)
+    assert has_batch_norm(resnet)
+    assert not has_batch_norm(vit)
