@@ -41,7 +41,7 @@ from train.data import Chosen, Shuffled, choose, class_numbers, cores, load_pict
 from train.estimate import in_words, stage_seconds
 from train.fit import Fitted, Held, Stage, fit, predict_probs
 from train.metrics import judge
-from train.models import ModelFacts, build_model
+from train.models import ModelFacts, build_model, has_batch_norm
 from train.predict import predictions_frame, write_predictions
 from train.recipe import Recipe, SemiSupervised, recipe_for
 from train.steps import Labeled, SemiStep, SupervisedStep
@@ -108,7 +108,9 @@ class _Run:
         self.device = _device()
         start = replace(recipe, pretrained=False) if request.stage1 else recipe  # stage 1 brings the weights
         self.model, self.facts = build_model(start, len(chosen.classes), request.seed, request.weights)
-        self.model.to(self.device)
+        # convolutions run faster with the channels last, transformers alone do not care
+        layout = torch.channels_last if has_batch_norm(self.model) else torch.contiguous_format
+        self.model.to(self.device, memory_format=layout)
         self.views = Views(recipe, self.facts.mean, self.facts.std)
         rows = pd.concat([chosen.labeled, chosen.pool, chosen.val, chosen.test])
         side = round(recipe.image_size / recipe.crop_pct)
