@@ -135,7 +135,7 @@ def draw_market(folder: Path, seed: int = 0, scale: float = 1.0, tick: Callable[
     market = Market(folder, _damage(folder, listings))
     write_text(folder / "market.json", json.dumps(describe(market), ensure_ascii=False, indent=1))
     _write_truth(market)
-    _write_gold(market, seed, 40 if scale > 0.5 else 24)
+    _write_gold(market, seed, min(40, max(9, len(market.photos) // 11)))
     return market
 
 
@@ -324,7 +324,7 @@ def _write_gold(market: Market, seed: int, count: int) -> None:
     rows: list[tuple[str, ...]] = []
     share = -(-count // len(SHARES))
     for label, photos in candidates.items():
-        picked = rng.permutation(len(photos))[: share if len(photos) > 8 * share else max(2, share - 2)]
+        picked = rng.permutation(len(photos))[: share if len(photos) > 8 * share else min(share, max(2, share - 2))]
         rows += [(photos[int(i)].image_id, label, _why(photos[int(i)])) for i in picked]
     _write_csv(market.folder / "gold.csv", ("image_id", "label", "explanation"), rows)
 

@@ -215,7 +215,7 @@ def confusions(runs: Sequence[Run]) -> list[dict[str, Any]]:
     ]
 
 
-def mistakes(run: Run, count: int = 10) -> list[dict[str, Any]]:
+def mistakes(run: Run, count: int = 14) -> list[dict[str, Any]]:
     """The test pictures that the run got wrong and was surest about."""
     wrong = run.rows[run.rows["predicted"] != run.rows["label"]].copy()
     wrong["sure"] = [float(max(probs)) for probs in wrong["probs"]]

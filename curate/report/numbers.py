@@ -16,6 +16,7 @@ from curate.report.gather import Collection
 from schemas.tables import SPLIT_NAMES
 
 NO_LABEL = "no label"
+NBSP = "\N{NO-BREAK SPACE}"
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def wilson(right: int, n: int, z: float = 1.959964) -> tuple[float, float]:
 
 def percent(share: float, digits: int = 0) -> str:
     """A share as people read it."""
-    return f"{100 * share:.{digits}f} %"
+    return f"{100 * share:.{digits}f}{NBSP}%"
 
 
 def share(right: int, n: int) -> str:
@@ -58,7 +59,7 @@ def share(right: int, n: int) -> str:
     if n == 0:
         return "–"
     low, high = wilson(right, n)
-    return f"{100 * right / n:.1f} % ({100 * low:.1f}–{100 * high:.1f})"
+    return f"{100 * right / n:.1f}{NBSP}% ({100 * low:.1f}–{100 * high:.1f})"
 
 
 def reasons(frame: pd.DataFrame) -> list[tuple[str, int]]:

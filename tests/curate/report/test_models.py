@@ -31,7 +31,7 @@ def test_runs_stand_in_the_papers_order_whatever_order_they_come_in(predict: Pre
         predict("vit", 5, 12, fraction=0.5),
         predict("resnet18", 5, 12),
     ]
-    assert [run.title for run in read_runs(paths)] == ["ResNet18", "ViT, 50 % of the labels", "ViT", "Semi-ViT"]
+    assert [run.title for run in read_runs(paths)] == ["ResNet18", "ViT, 50\xa0% of the labels", "ViT", "Semi-ViT"]
 
 
 def test_a_run_may_be_named_by_its_folder(predict: Predict) -> None:
@@ -42,7 +42,7 @@ def test_no_order_is_claimed_where_intervals_overlap(predict: Predict) -> None:
     said = " ".join(notes(read_runs([predict("resnet18", 8, 12), predict("vit", 10, 12)])))
     assert "does not show which model is better" in said
     assert "is above" not in said
-    assert "Chance is 11.1 % (9 classes)" in said
+    assert "Chance is 11.1\xa0% (9 classes)" in said
     assert "random weights" in said
 
 
@@ -53,7 +53,7 @@ def test_an_order_is_claimed_where_intervals_lie_apart(predict: Predict) -> None
 
 def test_the_worst_mistakes_are_the_surest_ones(predict: Predict) -> None:
     run = read_runs([predict("vit", 10, 12)])[0]
-    assert [(one["label"], one["predicted"], one["sure"]) for one in mistakes(run)] == [("dots", "plain", "84 %")] * 2
+    assert [(one["label"], one["predicted"], one["sure"]) for one in mistakes(run)] == [("dots", "plain", "84\xa0%")] * 2
 
 
 def test_a_class_without_test_pictures_counts_nothing(predict: Predict) -> None:
