@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,8 +89,9 @@ def _places(appearances: pd.DataFrame) -> pd.DataFrame:
     seen = appearances.sort_values(["first_seen_at", "marketplace", "listing_id", "position"])
     first = seen.drop_duplicates("image_id")[["image_id", "marketplace", "listing_id"]]
     every = seen[["image_id", "marketplace"]].drop_duplicates().sort_values("marketplace")
-    lists = every.groupby("image_id")["marketplace"].agg(list).rename("marketplaces")
-    return first.merge(lists.reset_index(), on="image_id", how="left")
+    return first.assign(
+        marketplaces=_lists(every["image_id"], every["marketplace"]).reindex(first["image_id"]).to_numpy()
+    )
 
 
 def pseudonym(worker_id: str, task: str) -> str:
@@ -103,12 +104,17 @@ def _votes(votes: pd.DataFrame, task: str) -> pd.DataFrame:
     counted = votes.loc[votes["dropped"].isna(), ["image_id", "worker_id", "label"]]
     names = {worker: pseudonym(worker, task) for worker in counted["worker_id"].unique()}
     counted = counted.assign(pseudonym=counted["worker_id"].map(names)).sort_values(["image_id", "pseudonym"])
-    lists: dict[str, list[dict[str, str]]] = {}
-    for image_id, name, label in zip(counted["image_id"], counted["pseudonym"], counted["label"], strict=True):
-        lists.setdefault(image_id, []).append({"pseudonym": name, "label": label})
-    return pd.DataFrame(
-        {"image_id": pd.Series(list(lists), dtype="str"), "votes": pd.Series(list(lists.values()), dtype=object)}
-    )
+    pairs = zip(counted["pseudonym"].tolist(), counted["label"].tolist(), strict=True)
+    lists = _lists(counted["image_id"], [{"pseudonym": name, "label": label} for name, label in pairs])
+    return lists.rename("votes").rename_axis("image_id").reset_index()
+
+
+def _lists(image_ids: pd.Series, values: Iterable[Any]) -> pd.Series:
+    """All values of each image as one list, by image_id, in the order they come in."""
+    lists: dict[str, list[Any]] = {}
+    for image_id, value in zip(image_ids.tolist(), values, strict=True):
+        lists.setdefault(image_id, []).append(value)
+    return pd.Series(list(lists.values()), index=pd.Index(list(lists), dtype="str"), dtype=object)
 
 
 def rebuild_manifest(workspace: Workspace, task: Task, made_by: str, **facts: Any) -> Built:

@@ -303,7 +303,7 @@ def _splits(rows: pd.DataFrame, before: pd.DataFrame, task: str, now: datetime) 
     earlier = before.set_index("image_id").reindex(rows["image_id"]).set_axis(rows.index)
     since = earlier["since"].where(same, pd.Timestamp(now))
     made = SPLITS.check(rows.assign(task=task, since=since)[SPLITS.names])
-    gone = before[~before["image_id"].isin(rows["image_id"])]
+    gone = before[pd.Index(rows["image_id"]).get_indexer(pd.Index(before["image_id"])) < 0]
     return pd.concat([made, gone], ignore_index=True) if len(gone) else made
 
 

@@ -128,8 +128,10 @@ def aggregate_task(
         source=source,
     )
     why_asked = labels["image_id"].map(asked.set_index("image_id")["chosen_by"])
-    in_hits_or_voted = labels["image_id"].isin(hits["image_id"]) | labels["image_id"].isin(votes["image_id"])
-    labels = labels.assign(task=task, chosen_by=why_asked)[in_hits_or_voted]
+    asked_or_voted = pd.Index(pd.concat([hits["image_id"], votes["image_id"]]).unique())
+    labels = labels.assign(task=task, chosen_by=why_asked)[
+        asked_or_voted.get_indexer(pd.Index(labels["image_id"])) >= 0
+    ]
     return LABELS.check(labels.reset_index(drop=True)), audit
 
 
