@@ -11,6 +11,7 @@ import numpy as np
 
 from curate.demo.draw import Array, Color, cover, hsv, luma, mix
 
+USUAL = 0.7  # share of prints in the colors that shops like for them
 PRINTS = ("plain", "stripes", "checks", "dots", "floral", "zigzag", "stars", "hearts")
 
 
@@ -32,8 +33,9 @@ class Print:
 
 def choose_print(rng: np.random.Generator, kind: str, hard: bool = False) -> Print:
     """A new print of a class. A hard one is tiny or faint."""
-    base, ink, ink2 = _colors(rng, faint=hard and kind != "plain" and rng.random() < 0.5)
-    low, high = {"stripes": (13, 34), "checks": (22, 42), "zigzag": (22, 40), "dots": (24, 44)}.get(kind, (40, 62))
+    faint = hard and kind != "plain" and rng.random() < 0.5
+    base, ink, ink2 = _usual_colors(rng, kind) if rng.random() < USUAL and not faint else _colors(rng, faint)
+    low, high = {"stripes": (16, 36), "checks": (26, 44), "zigzag": (26, 42), "dots": (28, 46)}.get(kind, (44, 66))
     cell = rng.uniform(low, high)
     if hard:
         cell = max(7.0, cell * rng.uniform(0.32, 0.55))
@@ -60,6 +62,35 @@ def _colors(rng: np.random.Generator, faint: bool) -> tuple[Color, Color, Color]
         if abs(luma(ink) - luma(base)) > 0.28:
             break
     return base, ink, hsv(hue + rng.uniform(0.3, 0.7), 0.6, 0.85 if luma(base) < 0.5 else 0.6)
+
+
+def _usual_colors(rng: np.random.Generator, kind: str) -> tuple[Color, Color, Color]:
+    """Cloth, ink and second ink as such prints are mostly sold: hearts in red and pink, stars in white or gold on dark."""
+    white = hsv(rng.uniform(0.08, 0.16), rng.uniform(0, 0.1), rng.uniform(0.93, 1.0))
+    if kind == "hearts":
+        red, pink = hsv(rng.uniform(-0.06, 0.02), 0.85, rng.uniform(0.7, 0.9)), hsv(rng.uniform(-0.08, 0), 0.3, 0.97)
+        return (
+            (white, red, pink)
+            if rng.random() < 0.6
+            else (pink, red, white)
+            if rng.random() < 0.5
+            else (red, white, pink)
+        )
+    if kind == "stars":
+        night = hsv(rng.uniform(0.58, 0.7), rng.uniform(0.6, 0.9), rng.uniform(0.22, 0.45))
+        gold = hsv(rng.uniform(0.12, 0.15), rng.uniform(0.5, 0.8), 0.95)
+        return (night, gold, white) if rng.random() < 0.6 else (night, white, gold)
+    if kind == "floral":
+        warm = hsv(rng.uniform(-0.12, 0.12), rng.uniform(0.5, 0.85), rng.uniform(0.75, 0.95))
+        cloth = white if rng.random() < 0.6 else hsv(rng.uniform(0.3, 0.6), 0.15, 0.92)
+        return cloth, warm, hsv(0.14, 0.75, 0.95)
+    if kind == "dots":
+        strong = hsv(rng.uniform(), rng.uniform(0.6, 0.9), rng.uniform(0.4, 0.8))
+        return (strong, white, white) if rng.random() < 0.75 else (white, strong, strong)
+    if kind == "checks":
+        strong = hsv(rng.choice([0.0, 0.6, 0.35, 0.1]) + rng.uniform(-0.03, 0.03), 0.8, rng.uniform(0.45, 0.75))
+        return white, strong, hsv(rng.uniform(), 0.6, 0.5)
+    return _colors(rng, faint=False)
 
 
 def _dark(rng: np.random.Generator, hue: float) -> Color:

@@ -23,7 +23,7 @@ from schemas.files import write_bytes, write_text
 
 LISTINGS = 400  # at scale 1
 RESOLD = 0.14  # share of listings that are another seller's offer of an apron already there
-HARD = 0.1  # share of aprons whose print is tiny or faint
+HARD = 0.08  # share of aprons whose print is tiny or faint
 # plain sells most, hearts least: a natural skew, with enough of the rare ones to learn from
 SHARES = {
     "plain": 0.15, "stripes": 0.14, "checks": 0.13, "dots": 0.12, "floral": 0.11, "zigzag": 0.095, "stars": 0.08,
