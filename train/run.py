@@ -110,7 +110,7 @@ class _Run:
         self.model, self.facts = build_model(start, len(chosen.classes), request.seed, request.weights)
         # convolutions run faster with the channels last, transformers alone do not care
         layout = torch.channels_last if has_batch_norm(self.model) else torch.contiguous_format
-        self.model.to(self.device, memory_format=layout)
+        self.model.to(self.device).to(memory_format=layout)
         self.views = Views(recipe, self.facts.mean, self.facts.std)
         rows = pd.concat([chosen.labeled, chosen.pool, chosen.val, chosen.test])
         side = round(recipe.image_size / recipe.crop_pct)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -90,7 +91,7 @@ def test_the_saved_weights_give_the_saved_predictions(make_manifest: Make, ask: 
     pictures, _ = load_pictures(rows, path.parent, round(24 / 0.875))
     views = Views(recipe, facts.mean, facts.std)
     probs = predict_probs(model, pictures, pictures.positions(rows["image_id"]), views, torch.device("cpu"))
-    assert torch.allclose(torch.from_numpy(probs), torch.tensor(rows["probs"].tolist()), atol=1e-5)
+    assert torch.allclose(torch.from_numpy(probs), torch.from_numpy(np.stack(rows["probs"])), atol=1e-5)
 
 
 def test_the_same_seed_gives_the_same_run_and_a_finished_run_is_not_repeated(
