@@ -10,7 +10,7 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, exists, func, or_, select, update
 
 from curate.crowd.server.store import Store, assignments, hits, qualifications
 
@@ -57,16 +57,27 @@ def is_reviewable(now: float) -> ColumnElement[bool]:
     return and_(hits.c.disposed_at.is_(None), closed, hits.c.pending == 0)
 
 
+def _overdue(now: Any) -> ColumnElement[bool]:
+    return and_(assignments.c.status == "Accepted", assignments.c.deadline <= now)
+
+
+def _unjudged(now: Any) -> ColumnElement[bool]:
+    return and_(assignments.c.status == "Submitted", assignments.c.auto_approve_at <= now)
+
+
+_ANYTHING_DUE = select(
+    or_(exists().where(_overdue(bindparam("now"))), exists().where(_unjudged(bindparam("now"))))
+)  # asked before every request, so built once
+
+
 def settle(store: Store, now: float) -> None:
     """Abandon what is past its deadline and approve what nobody judged in time."""
-    overdue = and_(assignments.c.status == "Accepted", assignments.c.deadline <= now)
-    unjudged = and_(assignments.c.status == "Submitted", assignments.c.auto_approve_at <= now)
     with store.reading() as connection:
-        if not connection.scalar(select(or_(exists().where(overdue), exists().where(unjudged)))):
+        if not connection.scalar(_ANYTHING_DUE, {"now": now}):
             return
     with store.writing() as connection:
-        _abandon(connection, overdue)
-        _approve(connection, unjudged)
+        _abandon(connection, _overdue(now))
+        _approve(connection, _unjudged(now))
 
 
 def _abandon(connection: Connection, overdue: ColumnElement[bool]) -> None:

@@ -274,6 +274,6 @@ def new_worker_id(simulated: bool) -> str:
     return new_worker_id(False) if f"A{tail}".startswith(SIMULATED) else f"A{tail}"
 
 
-def one(connection: Connection, statement: Any) -> Any:
+def one(connection: Connection, statement: Any, values: dict[str, Any] | None = None) -> Any:
     """The single row of a query, or None."""
-    return connection.execute(statement).one_or_none()
+    return connection.execute(statement, values).one_or_none()

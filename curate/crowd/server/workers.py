@@ -9,12 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, delete, exists, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, exists, func, insert, select, update
 
 from curate.crowd.server import rules
 from curate.crowd.server.errors import WorkerError
 from curate.crowd.server.labeling import check_answers
-from curate.crowd.server.operations.hits import with_type
 from curate.crowd.server.operations.qualifications import grant
 from curate.crowd.server.questions import Form, answers_xml, parse_answer_key, parse_question, parse_test
 from curate.crowd.server.store import (
@@ -35,6 +34,17 @@ from schemas.question import TaskPage
 
 LONGEST_NAME = 80
 OPEN = "Accepted"
+
+# Asked for on every page, so built once: putting a statement together costs more than running it.
+_SESSION = select(workers).join(sessions).where(sessions.c.token_hash == bindparam("hash"))
+_COLUMNS = {column.name: column for column in (*hit_types.c, *hits.c, *assignments.c)}  # an assignment's own names win
+_WITH_HIT = (
+    select(*_COLUMNS.values())
+    .select_from(assignments)
+    .join(hits, hits.c.hit_id == assignments.c.hit_id)
+    .join(hit_types, hit_types.c.hit_type_id == hits.c.hit_type_id)
+    .where(assignments.c.assignment_id == bindparam("id"))
+)
 
 
 @dataclass(frozen=True)
@@ -102,7 +112,7 @@ def who(store: Store, token: str | None) -> Worker | None:
     if not token:
         return None
     with store.reading() as connection:
-        row = one(connection, select(workers).join(sessions).where(sessions.c.token_hash == _hash(token)))
+        row = one(connection, _SESSION, {"hash": _hash(token)})
     return Worker(row.worker_id, row.name, bool(row.simulated)) if row else None
 
 
@@ -378,11 +388,7 @@ def any_assignment(store: Store, assignment_id: str) -> Any:
 
 
 def _assignment(connection: Connection, assignment_id: str) -> Any:
-    named = [column for column in assignments.c if column.name != "hit_id"]
-    hit = with_type().subquery()
-    both = select(*named, *(column for column in hit.c if column.name not in assignments.c), hit.c.hit_id)
-    rows = both.join(hit, hit.c.hit_id == assignments.c.hit_id).where(assignments.c.assignment_id == assignment_id)
-    return one(connection, rows)
+    return one(connection, _WITH_HIT, {"id": assignment_id})
 
 
 def submit(store: Store, assignment_id: str, answer: str) -> None:

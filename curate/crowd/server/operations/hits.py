@@ -7,7 +7,7 @@ import hashlib
 import json
 from typing import Any
 
-from sqlalchemy import Connection, Select, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from curate.crowd.server import rules
 from curate.crowd.server.errors import BadInput, RequestError
@@ -18,6 +18,11 @@ from curate.crowd.server.store import hit_types, hits, new_id, one
 
 YEAR = 31_536_000  # seconds; the longest that MTurk allows for a lifetime or an assignment
 _MONTH = 2_592_000
+
+# HITs, each with the values of its type.
+_TYPE_COLUMNS = [column for column in hit_types.c if column.name not in hits.c]
+WITH_TYPE = select(*hits.c, *_TYPE_COLUMNS).join(hit_types, hits.c.hit_type_id == hit_types.c.hit_type_id)
+_OWN = WITH_TYPE.where(hits.c.hit_id == bindparam("id"), hits.c.requester == bindparam("requester"))
 
 
 def create_hit_type(call: Call, data: dict[str, Any]) -> dict[str, Any]:
@@ -122,14 +127,14 @@ def get_hit(call: Call, data: dict[str, Any]) -> dict[str, Any]:
 
 def list_hits(call: Call, data: dict[str, Any]) -> dict[str, Any]:
     """A page of the caller's HITs, oldest first, without those disposed of."""
-    rows = with_type().where(hits.c.requester == call.requester, hits.c.disposed_at.is_(None))
+    rows = WITH_TYPE.where(hits.c.requester == call.requester, hits.c.disposed_at.is_(None))
     with call.store.reading() as connection:
         return page(connection, rows, [hits.c.seq], data, "HITs", lambda row: shape(row, call.now))
 
 
 def list_reviewable_hits(call: Call, data: dict[str, Any]) -> dict[str, Any]:
     """A page of the caller's HITs for which nothing more can come in."""
-    rows = with_type().where(
+    rows = WITH_TYPE.where(
         hits.c.requester == call.requester,
         rules.is_reviewable(call.now),
         hits.c.reviewing.is_(data.get("Status", "Reviewable") == "Reviewing"),
@@ -183,15 +188,9 @@ def create_additional_assignments_for_hit(call: Call, data: dict[str, Any]) -> d
     return {}
 
 
-def with_type() -> Select[Any]:
-    """HITs, each with the values of its type."""
-    named = [column for column in hit_types.c if column.name not in hits.c]
-    return select(*hits.c, *named).join(hit_types, hits.c.hit_type_id == hit_types.c.hit_type_id)
-
-
 def own_hit(connection: Connection, call: Call, hit_id: str) -> Any:
     """The HIT, when the caller made it; somebody else's is as good as none."""
-    row = one(connection, with_type().where(hits.c.hit_id == hit_id, hits.c.requester == call.requester))
+    row = one(connection, _OWN, {"id": hit_id, "requester": call.requester})
     if row is None:
         raise RequestError("HITDoesNotExist", f"HIT {hit_id} does not exist.")
     return row
