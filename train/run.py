@@ -87,7 +87,6 @@ def train(request: Request) -> dict[str, Any]:
         if done is not None:
             _say(f"{folder}: this very run is finished; --fresh trains it again")
             return done
-        write_text(folder / "started.json", json.dumps({"fingerprint": identity}))
         return _Run(request, recipe, manifest, chosen, identity, folder).go()
 
 
@@ -129,6 +128,7 @@ class _Run:
         self._say_time(stages)
         if given is not None:
             self.model.load_state_dict(given)
+        write_text(self.folder / "started.json", json.dumps({"fingerprint": self.identity}))
         fitted = {}
         with _terminate_as_interrupt():
             for stage, make_step in stages:
@@ -322,11 +322,8 @@ def _folder(folder: Path, fresh: bool) -> Iterator[Path]:
     """The run folder, made and held for this process alone."""
     if folder.exists() and not folder.is_dir():
         raise UserError(f"--out {folder}: is a file; a run is a folder")
-    strange = (
-        folder.exists()
-        and any(folder.iterdir())
-        and not any((folder / n).exists() for n in ("run.json", "started.json"))
-    )
+    held = {entry.name for entry in folder.iterdir()} - {".lock"} if folder.exists() else set()
+    strange = held and not held & {"run.json", "started.json"}
     if strange:
         raise UserError(f"--out {folder}: holds other files and no run; name an empty folder or a new one")
     folder.mkdir(parents=True, exist_ok=True)
