@@ -65,6 +65,7 @@ class Views:
         x = _sample(batch, boxes, _geometry(len(batch), drawn).to(batch.pixels.device), recipe.image_size)
         for operation in drawn:
             x = _photometric(x, operation)
+        x = _recolor(x, recipe.recolor, rng)
         return _erase(self._normalize(x), recipe.erase, rng)
 
     def _normalize(self, x: Tensor) -> Tensor:
@@ -168,6 +169,16 @@ def _photometric(x: Tensor, operation: _Operation) -> Tensor:
             level, sign = operation.level[chosen].to(x.device), operation.sign[chosen].to(x.device)
             x = x.index_copy(0, rows, change(x[rows], level, sign))
     return x
+
+
+def _recolor(x: Tensor, share: float, rng: torch.Generator) -> Tensor:
+    """Red, green and blue in a random order in `share` of the pictures: the same print on another cloth."""
+    if not share:
+        return x
+    n = len(x)
+    order = torch.rand(n, 3, generator=rng).argsort(dim=1)
+    order[torch.rand(n, generator=rng) >= share] = torch.arange(3)
+    return x.gather(1, order.to(x.device)[:, :, None, None].expand_as(x))
 
 
 def _by(values: Tensor) -> Tensor:

@@ -39,6 +39,9 @@ class Supervised:
     flip: float = 0.5  # share mirrored left to right
     rand_ops: int = 2  # RandAugment operations a picture, mae
     rand_magnitude: float = 9.0  # of 10, mae (rand-m9-mstd0.5-inc1)
+    recolor: float = (
+        0.0  # share of pictures whose color channels change places; ours, for classes that color does not decide
+    )
     erase: float = 0.25  # share of pictures with a noise box, semi-vit
     mixup: float = 0.8  # Beta parameter, 0 = off, semi-vit
     cutmix: float = 1.0  # Beta parameter, 0 = off, semi-vit
@@ -194,7 +197,17 @@ def _type_name(hint: Any) -> str:
 
 
 _AT_LEAST_ONE = ("image_size", "batch_size", "eval_every", "semi_steps", "semi_batch")
-_SHARES = ("flip", "erase", "drop_path", "threshold", "semi_cutmix", "semi_warmup", "lambda_warmup", "ema_decay")
+_SHARES = (
+    "flip",
+    "erase",
+    "recolor",
+    "drop_path",
+    "threshold",
+    "semi_cutmix",
+    "semi_warmup",
+    "lambda_warmup",
+    "ema_decay",
+)
 _POSITIVE_SHARES = ("crop_pct", "crop_scale", "layer_decay", "semi_layer_decay", "ema_horizon")
 _POSITIVE = ("epochs", "base_lr", "semi_base_lr", "mu", "clip_grad")
 

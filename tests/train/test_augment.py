@@ -103,3 +103,12 @@ def test_erasing_covers_a_share_of_the_pictures_with_noise() -> None:
     touched = augment._erase(x, 0.25, rng()).flatten(1).ne(0).any(dim=1).float().mean().item()
     assert 0.15 < touched < 0.35
     assert augment._erase(x, 0.0, rng()) is x
+
+
+def test_recolor_only_changes_the_order_of_the_channels() -> None:
+    x = torch.rand(60, 3, 4, 4, generator=rng())
+    changed = augment._recolor(x, 0.5, rng())
+    assert torch.equal(changed.sort(dim=1).values, x.sort(dim=1).values)
+    touched = (changed != x).flatten(1).any(dim=1).float().mean().item()
+    assert 0.2 < touched < 0.65  # a sixth of the orders is the old one
+    assert augment._recolor(x, 0.0, rng()) is x
