@@ -35,7 +35,12 @@ def serve_command(
     host: Annotated[
         str, typer.Option(help="Address to listen on; others than loopback need a key first.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8055,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=65535, help="Port to listen on, 0 = a free one; default: the workspace's endpoint's, else 8055."
+        ),
+    ] = None,
     pictures: Annotated[
         Path | None, typer.Option(help="Folder of the original pictures; default: the workspace's blobs/.")
     ] = None,
@@ -54,6 +59,7 @@ def serve_command(
     url, folder = _place(db, workspace)
     if pictures is not None and not pictures.is_dir():
         raise UserError(f"--pictures {pictures}: no such folder")
+    port = _port(db, workspace) if port is None else port
     serve(url, host, port, pictures.absolute() if pictures else folder, None if signup is None else signup == "open")
 
 
@@ -110,6 +116,16 @@ def _place(db: str | None, workspace: Path | None) -> tuple[str, Path | None]:
         return db, None
     here = open_workspace(workspace)
     return db or here.crowd_url, here.blobs
+
+
+def _port(db: str | None, workspace: Path | None) -> int:
+    """The port at which the workspace's requests go out, else the usual one."""
+    from urllib.parse import urlsplit
+
+    from curate.workspace import DEFAULT_ENDPOINT, open_workspace
+
+    endpoint = DEFAULT_ENDPOINT if db is not None and workspace is None else open_workspace(workspace).config.endpoint
+    return urlsplit(endpoint).port or 8055
 
 
 def _open(db: str | None, workspace: Path | None) -> Any:

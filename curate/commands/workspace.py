@@ -39,7 +39,8 @@ def init_command(
     settings: SettingsOption = None,
     contact: Annotated[str, typer.Option(help="Your e-mail or page; the crawler says it to every site.")] = "",
     endpoint: Annotated[
-        str | None, typer.Option(help="URL of the crowd; default: your own server on this machine.")
+        str | None,
+        typer.Option(envvar="CURATE_ENDPOINT", help="URL of the crowd; default: your own server on this machine."),
     ] = None,
 ) -> None:
     """Make a workspace with its first task file."""
