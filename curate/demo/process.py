@@ -80,6 +80,7 @@ def start(program: str, arguments: Sequence[str | Path], log: Path) -> Server:
         child = subprocess.Popen(
             command_line(program, arguments), stdout=subprocess.PIPE, stderr=errors, stdin=subprocess.DEVNULL, text=True,
             start_new_session=True,  # Ctrl-C reaches us, not the servers: they stay up until the commands have ended
+            preexec_fn=_end_with_parent if sys.platform == "linux" else None,
         )  # fmt: skip
     assert child.stdout is not None
     line = child.stdout.readline()
@@ -87,6 +88,13 @@ def start(program: str, arguments: Sequence[str | Path], log: Path) -> Server:
         _end(child)
         raise UserError(f"the {program} server did not start; its log is {log}")
     return Server(child, json.loads(line)["url"])
+
+
+def _end_with_parent() -> None:
+    """In the child: ask Linux to end it when the demo is gone, also by kill -9, so that its port is free again."""
+    import ctypes
+
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
 def _end(child: subprocess.Popen[str]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import signal
 import socket
 import sys
 import time
@@ -100,7 +101,10 @@ class Story:
             from curate.demo.market import draw_market
 
             if not (market / "market.json").exists():
-                draw_market(market, seed=self.seed, scale=self.size.scale)
+                from curate.workspace import progress
+
+                with progress(round(400 * self.size.scale), "listings drawn") as bar:
+                    draw_market(market, seed=self.seed, scale=self.size.scale, tick=bar.update)
         with self.stage("scrape", "its listing pages become listings and pictures"):
             self.servers.append(start("shop", [market, "--port", "0"], self.out / "shop-server.log"))
             self.make_workspace("--task", "apron", "--set", "split.test=0.25")
@@ -228,10 +232,16 @@ def tell_story(out: Path, quick: bool = False, images: Path | None = None, seed:
         describe_folder(images)
     _say(f"{expected(size, images)}; everything lands in {out}, Ctrl-C stops it, the same command goes on")
     story = Story(out.absolute(), size, seed, images.absolute() if images else None)
+    signal.signal(signal.SIGTERM, _as_ctrl_c)
     try:
         return story.tell()
     except (KeyboardInterrupt, Interrupted):
         raise Interrupted(f"stopped; the same command with --out {out} goes on where it was") from None
+
+
+def _as_ctrl_c(_number: int, _frame: object) -> None:
+    """SIGTERM ends the demo as Ctrl-C does, with its servers."""
+    raise KeyboardInterrupt
 
 
 def expected(size: Size, images: Path | None) -> str:
