@@ -26,12 +26,15 @@ def stage_seconds(step: Step, stage: Stage, n_val: int) -> float:
 def _seconds_a_step(step: Step, stage: Stage) -> float:
     """Measured on whole batches where that is quick, else on two labeled pictures and scaled up."""
     few = min(2, step.labeled.batches.batch_size)
-    scaled = _measure(_with_batch(step, few), stage, 1) * step.labeled.batches.batch_size / few
-    return _measure(step, stage, 3) if scaled < 2 else scaled
+    scaled = _measure(_with_batch(step, few), stage, 2) * step.labeled.batches.batch_size / few
+    return _measure(step, stage, 3) if scaled < 10 else scaled
 
 
 def _measure(step: Step, stage: Stage, times: int) -> float:
-    """Median seconds of real steps (views, loss, backward, optimizer, teacher) after one that warms up."""
+    """Seconds of the quickest of some real steps (views, loss, backward, optimizer, teacher) after one that warms up.
+
+    The quickest, because a busy machine makes single steps many times too slow and none too fast.
+    """
     student: nn.Module = copy.deepcopy(step.student)
     teacher = None
     trial: Step = dataclasses.replace(step, student=student)
@@ -44,7 +47,7 @@ def _measure(step: Step, stage: Stage, times: int) -> float:
         began = time.perf_counter()
         update(student, trial, stage, number, optimizer, teacher).total.item()  # reading it waits for the device
         spent.append(time.perf_counter() - began)
-    return sorted(spent[1:])[times // 2]
+    return min(spent[1:])
 
 
 def _with_batch(step: Step, few: int) -> Step:
