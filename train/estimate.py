@@ -63,8 +63,10 @@ def _with_batch(step: Step, few: int) -> Step:
 
 def in_words(seconds: float) -> str:
     """A time as a person says it."""
+    if seconds < 10:
+        return "a few seconds"
     if seconds < 90:
-        return f"{max(1, round(seconds))} seconds"
+        return f"{round(seconds)} seconds"
     if seconds < 90 * 60:
         return f"{round(seconds / 60)} minutes"
     return f"{seconds / 3600:.1f} hours"

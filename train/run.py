@@ -96,13 +96,8 @@ class _Run:
     def __init__(
         self, request: Request, recipe: Recipe, manifest: Manifest, chosen: Chosen, identity: str, folder: Path
     ) -> None:
-        self.request, self.recipe, self.manifest, self.identity, self.folder = (
-            request,
-            recipe,
-            manifest,
-            identity,
-            folder,
-        )
+        self.request, self.recipe, self.manifest = request, recipe, manifest
+        self.identity, self.folder = identity, folder
         self.began = time.monotonic()
         self.device = _device()
         start = replace(recipe, pretrained=False) if request.stage1 else recipe  # stage 1 brings the weights
@@ -110,7 +105,9 @@ class _Run:
         # convolutions run faster with the channels last, transformers alone do not care
         layout = torch.channels_last if has_batch_norm(self.model) else torch.contiguous_format
         self.model.to(self.device).to(memory_format=layout)
+        self.given = self._given_stage1()
         self.views = Views(recipe, self.facts.mean, self.facts.std)
+        _say_head(self.facts, recipe, chosen, manifest, self.device)
         rows = pd.concat([chosen.labeled, chosen.pool, chosen.val, chosen.test])
         side = round(recipe.image_size / recipe.crop_pct)
         self.pictures, self.failed = load_pictures(rows, request.pictures or manifest.root, side)
@@ -122,12 +119,10 @@ class _Run:
 
     def go(self) -> dict[str, Any]:
         """Say what is coming, train, judge once on test, write everything; returns the run record."""
-        given = self._given_stage1()
-        stages = self._stages(given is not None)
-        _say_head(self.facts, self.recipe, self.chosen, self.manifest, self.device)
+        stages = self._stages(self.given is not None)
         self._say_time(stages)
-        if given is not None:
-            self.model.load_state_dict(given)
+        if self.given is not None:
+            self.model.load_state_dict(self.given)
         write_text(self.folder / "started.json", json.dumps({"fingerprint": self.identity}))
         fitted = {}
         with _terminate_as_interrupt():
@@ -210,7 +205,7 @@ class _Run:
         same = {
             "manifest": (record["manifest_id"], self.manifest.manifest_id),
             "label fraction": (record["label_fraction"], self.request.label_fraction),
-            "classes": (record["classes"], self.chosen.classes),
+            "classes": (record["classes"], self.manifest.classes),
             "model": (record["model"]["name"], self.facts.name),
             "model_args": (record["recipe"]["model_args"], self.recipe.model_args),
             "picture size": (record["recipe"]["image_size"], self.recipe.image_size),
@@ -221,7 +216,6 @@ class _Run:
         self.facts = ModelFacts(
             **{**record["model"], "mean": tuple(record["model"]["mean"]), "std": tuple(record["model"]["std"])}
         )
-        self.views = Views(self.recipe, self.facts.mean, self.facts.std)
         return load_file(folder / "model.safetensors")
 
     def _say_time(self, stages: list[tuple[Stage, Any]]) -> None:
