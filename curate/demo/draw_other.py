@@ -157,7 +157,9 @@ def _banner(rng: np.random.Generator, language: str) -> Image.Image:
             y = top + row * step
             pen.line((left, y, width - 14, y), fill=(120, 120, 120), width=2)
             for column in range(3):
-                pen.text((left + 10 + column * width * 0.27, y + 4), str(int(rng.integers(40, 110))), (40, 40, 40), _font(14))
+                pen.text(
+                    (left + 10 + column * width * 0.27, y + 4), str(int(rng.integers(40, 110))), (40, 40, 40), _font(14)
+                )
         words = words[:1]
     start = rng.uniform(0.12, 0.24)
     for row, word in enumerate(words):
