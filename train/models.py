@@ -43,9 +43,7 @@ def build_model(recipe: Recipe, n_classes: int, seed: int, weights: Path | None 
         raise UserError(f"--weights {weights}: no such file")
     wants_published = recipe.pretrained and weights is None
     if wants_published and not _hub_answers():
-        os.environ["HF_HUB_OFFLINE"] = (
-            "1"  # before timm is imported: then a missing file is an answer, not a minute of retries
-        )
+        _stay_offline()
     import timm
     from timm.data.config import resolve_model_data_config
 
@@ -128,6 +126,14 @@ def _took_weights(fresh: nn.Module, loaded: nn.Module) -> bool:
     after = loaded.state_dict()
     changed = sum(not torch.equal(value, after[name]) for name, value in before.items())
     return changed >= 0.5 * (len(before) - 1)
+
+
+def _stay_offline() -> None:
+    """Make a missing file an answer at once, not a minute of retries; what is cached on this machine is still found."""
+    from huggingface_hub import constants
+
+    os.environ["HF_HUB_OFFLINE"] = "1"  # for libraries that are still to be imported
+    constants.HF_HUB_OFFLINE = True  # the client read the variable when `_hub_answers` imported it
 
 
 def _hub_answers() -> bool:

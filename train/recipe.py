@@ -39,9 +39,7 @@ class Supervised:
     flip: float = 0.5  # share mirrored left to right
     rand_ops: int = 2  # RandAugment operations a picture, mae
     rand_magnitude: float = 9.0  # of 10, mae (rand-m9-mstd0.5-inc1)
-    recolor: float = (
-        0.0  # share of pictures whose color channels change places; ours, for classes that color does not decide
-    )
+    recolor: float = 0.0  # share of pictures with swapped color channels; ours, where color does not decide the class
     erase: float = 0.25  # share of pictures with a noise box, semi-vit
     mixup: float = 0.8  # Beta parameter, 0 = off, semi-vit
     cutmix: float = 1.0  # Beta parameter, 0 = off, semi-vit

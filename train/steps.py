@@ -6,6 +6,8 @@ runs on one machine never matters.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -114,7 +116,9 @@ class SemiStep:
 
     def _student(self, x_labeled: Tensor, x_mixed: Tensor) -> tuple[Tensor, Tensor]:
         if self.separate:
-            return self.student(x_labeled), self.student(x_mixed)
+            with still_statistics(self.student):
+                logits_mixed = self.student(x_mixed)
+            return self.student(x_labeled), logits_mixed
         logits = self.student(torch.cat([x_labeled, x_mixed]))
         return logits[: len(x_labeled)], logits[len(x_labeled) :]
 
@@ -122,6 +126,20 @@ class SemiStep:
         """lambda_u, grown over the first steps where the recipe says so."""
         grow = self.recipe.lambda_warmup * self.recipe.semi_steps
         return self.recipe.lambda_u * (min(1.0, step / grow) if grow else 1.0)
+
+
+@contextmanager
+def still_statistics(model: nn.Module) -> Iterator[None]:
+    """BatchNorm's running statistics stay as they are: mixed pictures look like no picture that is ever judged."""
+    norms = [part for part in model.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
+    before = [part.momentum for part in norms]
+    for part in norms:
+        part.momentum = 0.0
+    try:
+        yield
+    finally:
+        for part, momentum in zip(norms, before, strict=True):
+            part.momentum = momentum
 
 
 def seeded(seed: int, step: int) -> torch.Generator:

@@ -12,7 +12,7 @@ from train.augment import Batch, Views
 from train.data import Pictures, Shuffled
 from train.mixup import draw_pairing, pseudo_mixup, soft_cross_entropy
 from train.recipe import SemiSupervised, recipe_for
-from train.steps import Labeled, SemiStep, SupervisedStep, seeded
+from train.steps import Labeled, SemiStep, SupervisedStep, seeded, still_statistics
 from train.teacher import Teacher
 
 SETTINGS = ["pretrained=false", "image_size=8", "semi_batch=4", "mu=2", "semi_steps=10", "semi_mixup_labeled=false"]
@@ -117,7 +117,18 @@ def test_with_batch_norm_labeled_and_mixed_pictures_go_in_two_forwards_else_in_o
     one(0)
     two(0)
     assert [len(x) for x in one.student.seen] == [12]  # type: ignore[union-attr]
-    assert [len(x) for x in two.student.seen] == [4, 8]  # type: ignore[union-attr]
+    assert [len(x) for x in two.student.seen] == [8, 4]  # type: ignore[union-attr]
+
+
+def test_mixed_pictures_leave_the_running_statistics_alone() -> None:
+    model = nn.Sequential(nn.BatchNorm2d(3))
+    model.train()
+    with still_statistics(model):
+        shown = model(torch.rand(4, 3, 5, 5) + 7)
+    assert model[0].running_mean.eq(0).all()
+    assert shown.mean().abs() < 1e-5  # normalized by its own batch all the same
+    model(torch.rand(4, 3, 5, 5) + 7)
+    assert model[0].running_mean.gt(0.5).all()
 
 
 def test_a_step_is_a_function_of_its_number_and_the_seed() -> None:
