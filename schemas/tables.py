@@ -269,7 +269,7 @@ MANIFEST = Table(
 PREDICTIONS = Table(
     "predictions",
     ("image_id", "run", "task"),
-    "train predict` or a training run",
+    "train resnet18`, `train vit` or `train semivit",
     (
         _IMAGE_ID,
         C("run", "string", "name of the run folder"),

@@ -119,13 +119,21 @@ def limits_of(workspace: Workspace) -> Limits:
     )
 
 
+def read_some(path: Path) -> pd.DataFrame:
+    """PICTURES with one row or more; raises UserError when nothing came in yet."""
+    pictures = PICTURES.read(path)
+    if pictures.empty:
+        raise UserError(f"{path}: holds no pictures yet; bring some in with `curate scrape` or `curate import folder`")
+    return pictures
+
+
 def check_workspace(workspace: Workspace, again: bool = False) -> tuple[int, pd.DataFrame]:
     """Check the workspace's new pictures and write PICTURES; returns how many were looked at, and the whole table.
 
     Saves as it goes, so a run that was killed goes on where it was. Raises Interrupted on Ctrl-C, with what was done kept.
     """
     path = workspace.table("pictures")
-    pictures = PICTURES.read(path)
+    pictures = read_some(path)
     first_seen = APPEARANCES.read(workspace.table("appearances")).groupby("image_id")["first_seen_at"].min()
     todo = unchecked(pictures, again)
     rows: list[Any] = []

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from curate.clean.check import SAME
+from curate.clean.check import SAME, read_some
 from curate.clean.hashes import degenerate, distance256
 from curate.clean.neighbors import near_pairs
 from curate.workspace import Workspace
 from schemas.errors import UserError
-from schemas.tables import APPEARANCES, CLUSTERS, PICTURES
+from schemas.tables import APPEARANCES, CLUSTERS
 
 VERIFY_BITS = 48  # of 256; among real pairs within 10 bits of 64 this left one false one (provisional)
 
@@ -183,7 +183,7 @@ def dedup_workspace(workspace: Workspace, again: bool = False) -> Dedup:
 
     The pictures are shared by all tasks, so the widest `near_bits` of them decides.
     """
-    pictures = PICTURES.read(workspace.table("pictures"))
+    pictures = read_some(workspace.table("pictures"))
     first_seen = APPEARANCES.read(workspace.table("appearances")).groupby("image_id")["first_seen_at"].min()
     path = workspace.table("clusters")
     before = CLUSTERS.empty() if again else CLUSTERS.read_if_there(path)

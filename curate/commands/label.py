@@ -66,9 +66,8 @@ def _in_workspace(
     with here.lock("curate aggregate"):
         gold = GOLD.read_if_there(paths["gold"])
         hits = HITS.read_if_there(paths["hits"])
-        labels, audit = aggregate_task(
-            VOTES.read(paths["votes"]), hits, gold, task=asked.task, rule=rule, source=source
-        )
+        votes = VOTES.read(paths["votes"])
+        labels, audit = aggregate_task(votes, hits, gold, task=asked.task, rule=rule, source=source)
         VOTES.write(audit, paths["votes"])
         LABELS.write(labels, paths["labels"], rule.metadata())
         built = rebuild_manifest(here, asked, "curate aggregate")

@@ -108,8 +108,13 @@ def aggregate_task(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Labels and audited votes of one task, as `aggregate` makes them, with why each picture was asked about.
 
-    Every picture of HITS gets a row of LABELS. A picture that was asked for several reasons keeps the first one.
+    Every picture of HITS gets a row of LABELS. A picture that was asked for several reasons keeps the first one. Raises
+    UserError when there are no votes at all.
     """
+    if votes.empty:
+        raise UserError(
+            f"task {task}: there are no votes yet; `curate hits collect` brings them in once people have answered"
+        )
     if len(votes) and not votes["label"].isin(rule.classes).any() and (votes["dropped"] != UNSEEN).any():
         raise UserError(
             f"none of the {len(votes)} votes has a class of task {task} ({', '.join(rule.classes)}); "

@@ -1,0 +1,60 @@
+"""A command that cannot do its work says so in one line and leaves the workspace as it was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from schemas.tables import APPEARANCES, LISTINGS, PICTURES, VOTES
+
+COMMANDS = [
+    ("curate check", "pictures.parquet"),
+    ("curate dedup", "pictures.parquet"),
+    ("curate import folder none", "none: no such folder"),
+    ("curate import truth none.csv", "no such file"),
+    ("curate gold import none.csv", "no such file"),
+    ("curate qual create", "gold"),
+    ("curate hits create --images 10 --yes", "clusters.parquet: no such file"),
+    ("curate crowd simulate", "curate hits create"),
+    ("curate aggregate", "curate hits collect"),
+    ("curate aggregate none.parquet", "none.parquet: no such file"),
+    ("curate split", "curate aggregate"),
+    ("curate show none.parquet", "none.parquet: no such file"),
+    ("curate report --predictions none.parquet", "none.parquet: no such file"),
+    ("curate status --task", ""),
+    ("train vit --manifest none.parquet", "none.parquet: no such file"),
+    ("train vit --manifest pictures.parquet", "is a pictures table, not manifest"),
+    ("train report none", "none"),
+]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file of the workspace but its databases, its lock and its log."""
+    return {
+        str(p): p.read_bytes()
+        for p in sorted(folder.rglob("*"))
+        if p.is_file() and ".db" not in p.name and p.name not in (".lock", "log.jsonl")
+    }
+
+
+@pytest.mark.parametrize("state", ["new", "empty tables"])
+def test_bad_input_is_one_line_and_changes_nothing(person: Any, state: str) -> None:
+    person.types("curate", "init", "shop", "--contact", "tests@example.org")
+    person.folder = person.folder / "shop"
+    for table in (PICTURES, LISTINGS, APPEARANCES) if state == "empty tables" else ():
+        table.write(table.empty(), person.folder / f"{table.name}.parquet")
+    if state == "empty tables":
+        VOTES.write(VOTES.empty(), person.folder / "apron" / "votes.parquet")
+    before = contents(person.folder)
+    for command, said in COMMANDS:
+        if "pictures.parquet" in command and state == "new":
+            continue
+        usage = command.endswith("--task")
+        error = person.types(*command.split(), code=2 if usage else 1)
+        if not usage:
+            assert error.count("\n") == 1, f"{command}: {error}"
+            assert error.startswith("error: "), f"{command}: {error}"
+            assert said in error, f"{command}: {error}"
+        assert contents(person.folder) == before, f"{command} changed something"
