@@ -37,7 +37,7 @@ class Size:
     minutes: str  # to expect on 2 cores, said first
 
 
-FULL = Size(scale=1.0, label_share=0.75, recipe="cpu", workers=12, minutes="about 8 minutes")
+FULL = Size(scale=1.0, label_share=0.8, recipe="cpu", workers=12, minutes="about 8 minutes")
 QUICK = Size(scale=0.3, label_share=0.8, recipe="cpu-quick", workers=9, minutes="about 2 minutes")
 
 
@@ -106,8 +106,8 @@ class Story:
                 with progress(round(400 * self.size.scale), "listings drawn") as bar:
                     draw_market(market, seed=self.seed, scale=self.size.scale, tick=bar.update)
         with self.stage("scrape", "its listing pages become listings and pictures"):
-            self.servers.append(start("shop", [market, "--port", "0"], self.out / "shop-server.log"))
-            self.make_workspace("--task", "apron", "--set", "split.test=0.25")
+            self.servers.append(start("shop", [market, "--port", str(self.shop_port())], self.out / "shop-server.log"))
+            self.make_workspace("--task", "apron", "--set", "split.test=0.2")
             self.curate("scrape", self.servers[-1].url, "--delay", "0", "--allow-private", allowed=(0, 3))
             self.curate("import", "truth", market / "truth.csv")
         return "apron"
@@ -128,6 +128,13 @@ class Story:
         if not (self.shop / "workspace.yaml").exists():
             endpoint = f"http://127.0.0.1:{_free_port()}"
             self.curate("init", self.shop, *task, "--contact", CONTACT, "--endpoint", endpoint)
+
+    def shop_port(self) -> int:
+        """Where the market is served: chosen once, so that a scrape that was stopped goes on at the same addresses."""
+        kept = self.out / "market-port"
+        if not kept.exists():
+            write_text(kept, str(_free_port()))
+        return int(kept.read_text())
 
     def clean(self) -> None:
         """Which pictures count, and which look the same."""
@@ -197,9 +204,6 @@ class Story:
         """Train one method; a finished run is kept."""
         folder = self.shop / "runs" / f"{task}-{method}"
         with self.stage(f"train {method}", "on this machine's processor, from random weights"):
-            if (folder / "metrics.json").exists():
-                _say(f"    {folder} is there already")
-                return folder
             arguments: list[str | Path] = [
                 method,
                 "--manifest",
@@ -210,9 +214,20 @@ class Story:
             arguments += ["--out", folder, "--seed", str(self.seed)]
             if method == "semivit":
                 arguments += ["--stage1", self.shop / "runs" / f"{task}-vit"]
+            if self.outdated(task, folder):
+                arguments.append("--fresh")
             _say(f"    $ train {' '.join(map(str, arguments))}")
             run("train", arguments, self.env)
         return folder
+
+    def outdated(self, task: str, folder: Path) -> bool:
+        """True when the folder holds a run on another manifest: the labels changed since."""
+        from schemas.manifest import read_manifest
+
+        if not (folder / "run.json").exists():
+            return False
+        made_on = json.loads((folder / "run.json").read_text(encoding="utf-8"))["manifest_id"]
+        return bool(made_on != read_manifest(self.shop / f"{task}.parquet").manifest_id)
 
     def report(self, runs: Sequence[Path]) -> Path:
         """The paper's table, and one page to look at."""

@@ -16,7 +16,7 @@ COMMANDS = [
     ("curate import truth none.csv", "no such file"),
     ("curate gold import none.csv", "no such file"),
     ("curate qual create", "gold"),
-    ("curate hits create --images 10 --yes", "clusters.parquet: no such file"),
+    ("curate hits create --images 10 --yes", "no such file"),
     ("curate crowd simulate", "curate hits create"),
     ("curate aggregate", "curate hits collect"),
     ("curate aggregate none.parquet", "none.parquet: no such file"),
