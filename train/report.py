@@ -162,10 +162,12 @@ def _notes(records: list[dict[str, Any]], rows: list[dict[str, Any]]) -> list[st
         f"Manifest {records[0]['manifest_id']}, {len(records[0]['classes'])} classes; chance is {rows[0]['chance']:.1%}."
     ]
     notes.append("Val chose the weights; test was read once, at the end of each run.")
-    if any(record["model"]["weights"] == "random" for record in records):
+    if fresh := sorted({record["model"]["name"] for record in records if record["model"]["weights"] == "random"}):
         notes.append(
-            "Runs marked cpu started from random weights: they say nothing about what pretrained models reach."
+            f"{' and '.join(fresh)} started from random weights: this says nothing about what pretrained models reach."
         )
+    if any(record["stage1"] for record in records):
+        notes.append("Semi-ViT went on from a finished ViT run; its minutes are those of stage 2 alone.")
     sources = sorted({f"{r['model']['name']} ({r['model']['license']})" for r in records})
     notes.append(f"Models and license of their weights: {'; '.join(sources)}.")
     if len({row["seed"] for row in rows}) == 1:
