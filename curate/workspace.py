@@ -15,7 +15,6 @@ import fcntl
 import getpass
 import json
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -214,14 +213,3 @@ def _read_config(path: Path) -> Config:
 def now() -> datetime:
     """The time, in UTC, to the microsecond that tables keep."""
     return datetime.now(UTC)
-
-
-def progress(total: int | None, what: str, unit: str = "") -> Any:
-    """A progress bar on stderr: live on a terminal, a quiet line every 15 seconds elsewhere."""
-    from tqdm import tqdm
-
-    live = sys.stderr.isatty()
-    return tqdm(
-        total=total, desc=what, unit=unit, dynamic_ncols=True, leave=live, ascii=not live,
-        mininterval=0.2 if live else 15, delay=0 if live else 10,
-    )  # fmt: skip

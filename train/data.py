@@ -19,8 +19,8 @@ from PIL import Image, ImageOps
 
 from schemas.errors import UserError
 from schemas.manifest import Manifest
+from schemas.progress import progress
 from train.augment import Batch
-from train.progress import progress
 
 MEMORY_LIMIT = 8 * 2**30  # bytes of decoded pictures kept in memory; more goes to a scratch file that the system pages
 
@@ -148,7 +148,7 @@ def load_pictures(rows: pd.DataFrame, root: Path, side_px: int) -> tuple[Picture
     index: dict[str, int] = {}
     sizes: list[tuple[int, int]] = []
     store = _Store()
-    bar = progress(len(paths), "reading pictures")
+    bar = progress(len(paths), "reading pictures", " pictures")
     with ThreadPoolExecutor(cores()) as pool:
         decoded = pool.map(lambda path: _decode(root / path, side_px), paths.values())
         for image_id, result in zip(paths, decoded, strict=True):

@@ -14,12 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from schemas.errors import Interrupted, UserError
+from schemas.progress import progress
 from train.augment import Views
 from train.checkpoint import load_checkpoint, save_checkpoint
 from train.data import Pictures
 from train.metrics import cross_entropy
 from train.models import parameter_groups
-from train.progress import progress
 from train.steps import Loss
 from train.teacher import Teacher
 
@@ -101,7 +101,7 @@ def fit(
     else:
         run, step = Fitted({}, {}), 0
         _look(run, 0, student, teacher, val, {})
-    bar = progress(stage.steps * stage.images, stage.name, done=step * stage.images)
+    bar = progress(stage.steps * stage.images, stage.name, " pictures", done=step * stage.images)
     began, saved = time.monotonic() - run.seconds, time.monotonic()
 
     def save() -> None:

@@ -11,8 +11,9 @@ import pandas as pd
 
 from curate.collect.blobs import kind_of, put, sweep
 from curate.collect.merge import add_rows, replace_rows
-from curate.workspace import Workspace, now, progress
+from curate.workspace import Workspace, now
 from schemas.errors import Interrupted, UserError
+from schemas.progress import progress
 from schemas.tables import APPEARANCES, LISTINGS, PICTURES, TRUTH
 
 ENDINGS = {".jpg", ".jpeg", ".jpe", ".png", ".webp", ".gif", ".avif", ".bmp", ".tif", ".tiff", ".jp2"}

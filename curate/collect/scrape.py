@@ -32,8 +32,9 @@ from curate.collect.fetch import (
 )
 from curate.collect.frontier import Frontier, Result, Todo, host_of
 from curate.collect.robots import opted_out
-from curate.workspace import Workspace, progress
+from curate.workspace import Workspace
 from schemas.errors import Interrupted, Partial, UserError
+from schemas.progress import progress
 
 BATCH = 64  # results that one transaction takes at most
 LARGE_PAGE = 200_000  # bytes above which a page is read in a thread

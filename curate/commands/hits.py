@@ -112,7 +112,8 @@ def hits_create_command(
     from curate.crowd.qualification import requirement
     from curate.crowd.requester import Requester
     from curate.crowd.rounds import create, plan
-    from curate.workspace import open_workspace, progress
+    from curate.workspace import open_workspace
+    from schemas.progress import progress
     from schemas.tables import CLUSTERS, GOLD, LABELS, PICTURES
 
     here = open_workspace(workspace)
@@ -179,7 +180,8 @@ def hits_collect_command(
     from curate.crowd import journal
     from curate.crowd.collect import collect
     from curate.crowd.requester import Requester
-    from curate.workspace import open_workspace, progress
+    from curate.workspace import open_workspace
+    from schemas.progress import progress
     from schemas.tables import VOTES
 
     here = open_workspace(workspace)
@@ -215,7 +217,8 @@ def hits_review_command(
 
     from curate.crowd.requester import Requester
     from curate.crowd.review import judge, plan_lines, review, with_statuses
-    from curate.workspace import open_workspace, progress
+    from curate.workspace import open_workspace
+    from schemas.progress import progress
     from schemas.tables import GOLD, VOTES
 
     here = open_workspace(workspace)
@@ -256,7 +259,8 @@ def simulate_command(
     from curate.crowd import journal
     from curate.crowd.requester import check_endpoint
     from curate.crowd.simulate import Answerer, draw_workers, read_workers, simulate, take_seats, write_workers
-    from curate.workspace import open_workspace, progress
+    from curate.workspace import open_workspace
+    from schemas.progress import progress
     from schemas.tables import TRUTH
 
     here = open_workspace(workspace)

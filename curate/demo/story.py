@@ -101,7 +101,7 @@ class Story:
             from curate.demo.market import draw_market
 
             if not (market / "market.json").exists():
-                from curate.workspace import progress
+                from schemas.progress import progress
 
                 with progress(round(400 * self.size.scale), "listings drawn") as bar:
                     draw_market(market, seed=self.seed, scale=self.size.scale, tick=bar.update)
