@@ -15,10 +15,11 @@ from typing import IO
 import numpy as np
 import pandas as pd
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 
 from schemas.errors import UserError
 from schemas.manifest import Manifest
+from schemas.picture import as_seen, open_picture
 from schemas.progress import progress
 from train.augment import Batch
 
@@ -199,15 +200,9 @@ class _Store:
 def _decode(path: Path, side_px: int) -> np.ndarray | str:
     """One picture as [height, width, 3] uint8, or why it cannot be read."""
     try:
-        with Image.open(path) as opened:
-            opened.draft(
-                "RGB", (2 * side_px, 2 * side_px)
-            )  # JPEG: decode at a half, quarter or eighth where that is enough
-            image = ImageOps.exif_transpose(opened)
-            if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-                image = image.convert("RGBA")
-                image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-            image = image.convert("RGB")
+        with open_picture(path) as opened:
+            opened.draft("RGB", (2 * side_px, 2 * side_px))  # JPEG: decode at a fraction where that is enough
+            image = as_seen(opened)
             scale = side_px / min(image.size)
             width, height = (max(side_px, round(length * scale)) for length in image.size)
             image = image.resize((width, height), Image.Resampling.BICUBIC)
@@ -217,7 +212,7 @@ def _decode(path: Path, side_px: int) -> np.ndarray | str:
             return np.asarray(image)
     except FileNotFoundError:
         return "no such file"
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except (OSError, ValueError, SyntaxError) as error:
         return " ".join(str(error).split()) or type(error).__name__
 
 

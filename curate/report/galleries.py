@@ -7,10 +7,11 @@ import io
 from collections import Counter
 from typing import Any
 
-from PIL import Image, ImageOps
+from PIL import Image
 
 from curate.report.gather import Collection
 from curate.report.numbers import asked, counted
+from schemas.picture import as_seen, open_picture
 from schemas.question import say
 
 THUMB_PX = 150
@@ -34,15 +35,14 @@ class Thumbs:
         if image_id not in self.blobs:
             return ""
         try:
-            with Image.open(self.root / self.blobs[image_id]) as original:
+            with open_picture(self.root / self.blobs[image_id]) as original:
                 original.draft("RGB", (2 * THUMB_PX, 2 * THUMB_PX))
-                upright = ImageOps.exif_transpose(original).convert("RGBA")
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+                seen = as_seen(original)
+        except (OSError, ValueError, SyntaxError):
             return ""
-        upright.thumbnail((THUMB_PX, THUMB_PX), Image.Resampling.LANCZOS)
-        flat = Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright).convert("RGB")
+        seen.thumbnail((THUMB_PX, THUMB_PX), Image.Resampling.LANCZOS)
         buffer = io.BytesIO()
-        flat.save(buffer, "WEBP", quality=70, method=4)
+        seen.save(buffer, "WEBP", quality=70, method=4)
         return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 

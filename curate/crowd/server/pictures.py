@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from schemas.files import whole
+from schemas.picture import as_seen, open_picture
 
 LONGEST_SIDE = 1600  # px
 _IMAGE_ID = re.compile(r"[0-9a-f]{64}")
-# A picture that would decode to more is not shown: a few kilobytes can unpack to gigabytes.
-_MOST_PIXELS = 178_000_000
 
 
 def display_copy(pictures: Path | None, image_id: str) -> Path | None:
@@ -27,7 +26,7 @@ def display_copy(pictures: Path | None, image_id: str) -> Path | None:
         return None
     try:
         upright = _upright(original)
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError):
+    except (OSError, SyntaxError, ValueError):
         return None  # the page then offers 'cannot see the picture'
     with whole(copy) as part:
         upright.save(part, "JPEG", quality=88, optimize=True)
@@ -47,17 +46,11 @@ def _original(pictures: Path, image_id: str) -> Path | None:
 
 
 def _upright(original: Path) -> Image.Image:
-    """The first frame, upright, on white, at most LONGEST_SIDE px, RGB, without metadata."""
-    with Image.open(original) as opened:
-        if opened.width * opened.height > _MOST_PIXELS:
-            raise ValueError("too large")
+    """The first frame as a person sees it, at most LONGEST_SIDE px, without metadata."""
+    with open_picture(original) as opened:
         opened.draft("RGB", (LONGEST_SIDE, LONGEST_SIDE))  # a JPEG decodes at a fraction of its size, much faster
-        turned = ImageOps.exif_transpose(opened)
-        turned.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.LANCZOS)
-        if turned.mode in ("RGBA", "LA", "PA") or "transparency" in turned.info:
-            layer = turned.convert("RGBA")
-            white = Image.new("RGBA", layer.size, "white")
-            turned = Image.alpha_composite(white, layer)
-        clean = Image.new("RGB", turned.size)
-        clean.paste(turned.convert("RGB"))  # a new image: no EXIF, no comment, no color profile comes along
-        return clean
+        seen = as_seen(opened)
+    seen.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.LANCZOS)
+    clean = Image.new("RGB", seen.size)
+    clean.paste(seen)  # a new image: no EXIF, no comment, no color profile comes along
+    return clean
