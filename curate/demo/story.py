@@ -24,6 +24,7 @@ from schemas.files import write_text
 
 METHODS = ("resnet18", "vit", "semivit")
 CONTACT = "demo@example.org"
+MOST_ASKED = 1_200  # pictures put before people, however many there are: the demo should end while somebody watches
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ class Story:
         with self.stage(
             "import", f"{self.images} becomes pictures; its {len(classes)} class folders become the known truth"
         ):
-            self.make_workspace("--task", task, "--classes", ",".join(classes))
+            self.make_workspace("--task", task, "--classes", ",".join(classes), "--set", "split.test=0.2")
             self.curate("import", "folder", self.images)
         return task
 
@@ -152,9 +153,7 @@ class Story:
         with self.stage("ask", "an entry test and HITs, posted with boto3"):
             self.curate("gold", "import", self.gold(task))
             self.curate("qual", "create")
-            self.curate(
-                "hits", "create", "--images", str(self.pictures_to_ask(task)), "--seed", str(self.seed), "--yes"
-            )
+            self.curate("hits", "create", "--images", str(self.pictures_to_ask()), "--seed", str(self.seed), "--yes")
         with self.stage(
             "answer", f"{self.size.workers} simulated workers take the test and answer over the same pages as people"
         ):
@@ -183,12 +182,12 @@ class Story:
         drawn = self.out / "market" / "gold.csv"
         return drawn if drawn.exists() else sample_gold(self.shop, task, self.out / "gold.csv", self.seed)
 
-    def pictures_to_ask(self, task: str) -> int:
-        """A share of the pictures that count; the others are the unlabeled pool."""
+    def pictures_to_ask(self) -> int:
+        """A share of the pictures that count, MOST_ASKED at most; the others are the unlabeled pool."""
         from schemas.tables import CLUSTERS
 
         clusters = CLUSTERS.read(self.shop / "clusters.parquet")
-        return int(self.size.label_share * clusters["representative"].sum())
+        return min(MOST_ASKED, int(self.size.label_share * clusters["representative"].sum()))
 
     # labels, data set, models
 
@@ -264,8 +263,11 @@ def expected(size: Size, images: Path | None) -> str:
     if images is None:
         return f"this takes {size.minutes} on 2 cores"
     count = sum(1 for path in images.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
-    minutes = 7 + count / 600  # the trainings, then about a tenth of a second a picture for the rest
-    return f"this takes about {minutes:.0f} minutes on 2 cores for {count} pictures"
+    asked = min(MOST_ASKED, size.label_share * count)
+    minutes = (
+        4 + count / 1500 + asked / 120
+    )  # measured: the last part is two trainings whose time grows with the labels
+    return f"this takes about {minutes:.0f} minutes on 2 cores for {count:,} pictures, {asked:,.0f} of them labeled"
 
 
 PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".avif", ".bmp", ".tif", ".tiff"}

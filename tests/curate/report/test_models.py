@@ -53,7 +53,9 @@ def test_an_order_is_claimed_where_intervals_lie_apart(predict: Predict) -> None
 
 def test_the_worst_mistakes_are_the_surest_ones(predict: Predict) -> None:
     run = read_runs([predict("vit", 10, 12)])[0]
-    assert [(one["label"], one["predicted"], one["sure"]) for one in mistakes(run)] == [("dots", "plain", "84\xa0%")] * 2
+    assert [(one["label"], one["predicted"], one["sure"]) for one in mistakes(run)] == [
+        ("dots", "plain", "84\xa0%")
+    ] * 2
 
 
 def test_a_class_without_test_pictures_counts_nothing(predict: Predict) -> None:
