@@ -100,7 +100,7 @@ def fit(
         say(f"{stage.name}: goes on at step {step} of {stage.steps}")
     else:
         run, step = Fitted({}, {}), 0
-        _look(run, 0, student, teacher, val, {})
+        _look(run, 0, stage.steps, student, teacher, val, {})
     bar = progress(stage.steps * stage.images, stage.name, " pictures", done=step * stage.images)
     began, saved = time.monotonic() - run.seconds, time.monotonic()
 
@@ -116,7 +116,7 @@ def fit(
             if step % LOG_EVERY == 0:
                 log.check(step)
             if step % stage.eval_every == 0 or step == stage.steps:
-                row = _look(run, step, student, teacher, val, log.read(step))
+                row = _look(run, step, stage.steps, student, teacher, val, log.read(step))
                 bar.set_postfix_str(f"val {row['val_acc1']:.1%}", refresh=False)
                 for line in log.warnings(row):
                     say(line)
@@ -167,9 +167,9 @@ def update(
 
 
 def _look(
-    run: Fitted, step: int, student: nn.Module, teacher: Teacher | None, val: Held, said: dict[str, float]
+    run: Fitted, step: int, last: int, student: nn.Module, teacher: Teacher | None, val: Held, said: dict[str, float]
 ) -> dict[str, Any]:
-    """Judge student and teacher on val, note it in the curve, keep the best weights so far."""
+    """Judge student and teacher on val, note it in the curve, keep the best weights since the first step."""
     row: dict[str, Any] = {"step": step, **said}
     for who, model in {"student": student, "teacher": teacher.model if teacher else None}.items():
         if model is None:
@@ -179,6 +179,8 @@ def _look(
         ce = cross_entropy(probs, val.truth)
         row |= {f"{who}_acc1": acc, f"{who}_ce": ce}
         best = run.best_row
+        if step == 0 < last:
+            continue  # where the stage begins is the stage before, and its figure is reported beside this one
         if not best or (acc, -ce) > (best["val_acc1"], -best["val_ce"]):
             run.best_row = {"step": step, "who": who, "val_acc1": acc, "val_ce": ce}
             run.best = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}

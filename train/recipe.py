@@ -120,7 +120,7 @@ _VIT_CPU: dict[str, Any] = _SMALL | {  # a vision transformer with a convolution
     "model": "levit_128s", "epochs": 70, "warmup_epochs": 4, "base_lr": 8e-3, "eval_every": 100,
 }  # fmt: skip
 _SEMI_CPU: dict[str, Any] = _VIT_CPU | {
-    "semi_steps": 350, "semi_batch": 32, "mu": 2.0, "semi_base_lr": 1e-3, "semi_layer_decay": 1.0, "threshold": 0.6,
+    "semi_steps": 300, "semi_batch": 32, "mu": 2.0, "semi_base_lr": 1e-3, "semi_layer_decay": 1.0, "threshold": 0.6,
     "semi_mixup_labeled": False, "lambda_u": 1.0, "ema_horizon": 0.2,
 }  # fmt: skip
 # a quarter of the pictures: smaller batches, so that there are steps enough to learn in

@@ -38,7 +38,7 @@ class Size:
     minutes: str  # to expect on 2 cores, said first
 
 
-FULL = Size(scale=1.0, label_share=0.8, recipe="cpu", workers=12, minutes="about 8 minutes")
+FULL = Size(scale=1.0, label_share=0.85, recipe="cpu", workers=12, minutes="about 8 minutes")
 QUICK = Size(scale=0.3, label_share=0.8, recipe="cpu-quick", workers=9, minutes="about 2 minutes")
 
 
@@ -108,7 +108,7 @@ class Story:
                     draw_market(market, seed=self.seed, scale=self.size.scale, tick=bar.update)
         with self.stage("scrape", "its listing pages become listings and pictures"):
             self.servers.append(start("shop", [market, "--port", str(self.shop_port())], self.out / "shop-server.log"))
-            self.make_workspace("--task", "apron", "--set", "split.test=0.2")
+            self.make_workspace("--task", "apron", "--set", "split.test=0.16")
             self.curate("scrape", self.servers[-1].url, "--delay", "0", "--allow-private", allowed=(0, 3))
             self.curate("import", "truth", market / "truth.csv")
         return "apron"
