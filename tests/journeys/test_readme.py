@@ -14,7 +14,8 @@ import pytest
 
 
 def blocks(readme: str, language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", readme, re.DOTALL)
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", readme, re.DOTALL | re.MULTILINE)
+    return [body for name, body in found if name == language]
 
 
 def free_port() -> int:
@@ -55,7 +56,7 @@ def test_files_and_folders_that_the_readme_names_exist(root: Path) -> None:
     readme = (root / "README.md").read_text(encoding="utf-8")
     for link in re.findall(r"\]\(([^)#]+)\)", readme):
         assert link.startswith("http") or (root / link).exists(), link
-    tree = next(block for block in re.findall(r"```\n(.*?)```", readme, re.DOTALL) if "schemas/" in block)
+    tree = next(block for block in blocks(readme, "") if "schemas/" in block)
     parent = ""
     for line in tree.splitlines():
         name = line.split()[0]
