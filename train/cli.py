@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -132,8 +131,6 @@ def report_command(
 
 def main() -> None:
     """Entry point of the `train` script."""
-    # Threads that wait by spinning take the cores from whoever works: beside two busy processes a step took twice as long.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     run(app, "train")
 
 

@@ -115,7 +115,7 @@ _SMALL: dict[str, Any] = {
     "pretrained": False, "drop_path": 0.0, "recolor": 0.8, "image_size": 64, "crop_scale": 0.35, "rand_ops": 1, "rand_magnitude": 5.0,
     "erase": 0.0, "mixup": 0.0, "cutmix": 0.0, "batch_size": 32, "layer_decay": 1.0, "min_lr": 1e-5, "eval_every": 50,
 }  # fmt: skip
-_RESNET_CPU = Supervised(**_SMALL | {"model": "resnet18", "epochs": 28, "warmup_epochs": 2, "base_lr": 8e-3})
+_RESNET_CPU = Supervised(**_SMALL | {"model": "resnet18", "epochs": 24, "warmup_epochs": 2, "base_lr": 8e-3})
 _VIT_CPU: dict[str, Any] = _SMALL | {  # a vision transformer with a convolutional stem: a plain one learns nothing from 500 pictures
     "model": "levit_128s", "epochs": 70, "warmup_epochs": 4, "base_lr": 8e-3, "eval_every": 100,
 }  # fmt: skip
