@@ -19,10 +19,10 @@ $(STAMP): pyproject.toml
 
 install: $(STAMP)  ## make .venv and install everything
 
-demo: $(STAMP)  ## the whole story on this machine: listings to trained models and a report (about 10 minutes)
+demo: $(STAMP)  ## the whole story on this machine: listings to trained models and a report (about 9 minutes)
 	@.venv/bin/curate demo --out demo
 
-demo-quick: $(STAMP)  ## the same story, small (about 2 minutes)
+demo-quick: $(STAMP)  ## the same story, small (about 3 minutes)
 	@.venv/bin/curate demo --quick --out demo-quick
 
 test: $(STAMP)  ## format, lint, types and the whole suite, with a real browser

@@ -38,8 +38,8 @@ class Size:
     minutes: str  # to expect on 2 cores, said first
 
 
-FULL = Size(scale=1.0, label_share=0.85, recipe="cpu", workers=12, minutes="about 8 minutes")
-QUICK = Size(scale=0.3, label_share=0.8, recipe="cpu-quick", workers=9, minutes="about 2 minutes")
+FULL = Size(scale=1.0, label_share=0.85, recipe="cpu", workers=12, minutes="about 9 minutes")
+QUICK = Size(scale=0.3, label_share=0.8, recipe="cpu-quick", workers=9, minutes="about 3 minutes")
 
 
 @dataclass
