@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from schemas.interval import wilson
+
 
 def judge(probs: np.ndarray, truth: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
     """Everything a report says about predictions: Acc@1, Acc@5, cross entropy, macro accuracy, ECE, per class, chance.
@@ -68,16 +70,6 @@ def calibration_error(probs: np.ndarray, truth: np.ndarray, bins: int = 15) -> f
     where = np.minimum((confidence * bins).astype(int), bins - 1)
     gap = np.bincount(where, confidence - right, bins)
     return float(np.abs(gap).sum() / len(truth))
-
-
-def wilson(right: int, n: int, z: float = 1.959964) -> tuple[float, float]:
-    """The 95 % Wilson interval of a share; everything is possible when nothing was seen."""
-    if n == 0:
-        return 0.0, 1.0
-    share = right / n
-    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def paired_test(right_a: np.ndarray, right_b: np.ndarray) -> dict[str, Any]:

@@ -84,7 +84,7 @@ def write_report(comparison: Comparison, out: Path) -> None:
 
 def one_line(record: dict[str, Any]) -> str:
     """A run's result in a line: accuracy with its interval and count, cross entropy."""
-    from train.metrics import wilson
+    from schemas.interval import wilson
 
     test = record["test"]
     low, high = wilson(test["right"], test["n"])

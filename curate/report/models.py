@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from curate.report.numbers import confusion, percent, wilson
+from curate.report.numbers import confusion, percent
 from schemas.errors import TableError, UserError
+from schemas.interval import wilson
 from schemas.tables import PREDICTIONS
 
 NAMES = {"resnet18": "ResNet18", "vit": "ViT", "semivit": "Semi-ViT"}

@@ -5,7 +5,6 @@ Every share stands beside the count it is a share of.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from curate.report.gather import Collection
+from schemas.interval import wilson
 from schemas.tables import SPLIT_NAMES
 
 NO_LABEL = "no label"
@@ -37,16 +37,6 @@ class Step:
     note: str = ""
     left_out: list[tuple[str, int]] = field(default_factory=list)  # reason, rows
     of: int = 0  # what a full bar stands for; 0 = no bar
-
-
-def wilson(right: int, n: int, z: float = 1.959964) -> tuple[float, float]:
-    """The 95 % Wilson interval of a share; 0 to 1 when nothing was counted."""
-    if n == 0:
-        return 0.0, 1.0
-    share = right / n
-    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def percent(share: float, digits: int = 0) -> str:

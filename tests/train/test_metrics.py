@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from train.metrics import calibration_error, judge, paired_test, wilson
+from schemas.interval import wilson
+from train.metrics import calibration_error, judge, paired_test
 
 THREE = ["a", "b", "c"]
 

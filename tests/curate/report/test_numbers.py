@@ -6,13 +6,14 @@ import pytest
 from curate.report import numbers
 from curate.report.gather import gather
 from curate.workspace import Workspace
+from schemas.interval import wilson
 
 
 @pytest.mark.parametrize(
     ("right", "n", "low", "high"), [(0, 0, 0, 1), (0, 10, 0, 0.2775), (10, 10, 0.7225, 1), (81, 100, 0.7222, 0.8749)]
 )
 def test_wilson_intervals_are_the_published_ones(right: int, n: int, low: float, high: float) -> None:
-    assert numbers.wilson(right, n) == pytest.approx((low, high), abs=1e-4)
+    assert wilson(right, n) == pytest.approx((low, high), abs=1e-4)
 
 
 def test_reasons_are_counted_without_their_details() -> None:
