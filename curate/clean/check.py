@@ -15,7 +15,7 @@ import pandas as pd
 
 from curate.clean.hashes import HASH_ALGO
 from curate.clean.measure import Limits, inspect_file, leave_ctrl_c
-from curate.clean.neighbors import near_pairs
+from curate.neighbors import near_pairs
 from curate.workspace import Workspace
 from schemas.errors import Interrupted, UserError
 from schemas.picture import as_seen, open_picture

@@ -15,7 +15,7 @@ import pandas as pd
 
 from curate.clean.check import SAME, read_some
 from curate.clean.hashes import degenerate, distance256
-from curate.clean.neighbors import near_pairs
+from curate.neighbors import near_pairs
 from curate.workspace import Workspace
 from schemas.errors import UserError
 from schemas.tables import APPEARANCES, CLUSTERS

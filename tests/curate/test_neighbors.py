@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.clean.neighbors import near_pairs
+from curate.neighbors import near_pairs
 
 
 def by_brute_force(hashes: np.ndarray, bits: int) -> set[tuple[int, int, int]]:
