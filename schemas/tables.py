@@ -200,6 +200,8 @@ VOTES = Table(
             "time spent on this picture, or the assignment's time divided by its pictures",
             null=True,
         ),
+        C("chosen_by", "string", "why the picture was asked about, of imported votes; else HITS say it", null=True),
+        C("taxonomy_version", "int32", "class list that `label` is a key of; missing = that of its HIT", null=True),
         _DROPPED,
     ),
 )
@@ -212,7 +214,12 @@ LABELS = Table(
         _IMAGE_ID,
         _TASK,
         C("label", "string", "class key that the votes agree on; missing = unlabeled", null=True),
-        C("source", "string", "crowd, simulated, expert, import, or duplicate (taken from an exact copy)", null=True),
+        C(
+            "source",
+            "string",
+            "crowd, simulated, expert, import, duplicate (taken from an exact copy) or twin (from its cluster: --inherit)",
+            null=True,
+        ),
         C("n_votes", "int32", "votes that counted"),
         C("n_agree", "int32", "votes for the most frequent class"),
         C(
@@ -221,7 +228,7 @@ LABELS = Table(
             "share of the votes per class, or a model's posterior, in the file's class order",
             null=True,
         ),
-        C("method", "string", "rule or model that made the label: votes, plurality, dawid-skene, …", null=True),
+        C("method", "string", "rule or model that made the label: majority, plurality, dawid-skene, …", null=True),
         C("chosen_by", "string", "why the picture was asked about, from HITS", null=True),
         C("dropped", "string", "why there is no label: no_votes, insufficient, no_agreement, gold", null=True),
     ),
@@ -238,6 +245,7 @@ GIVEN = Table(
         C("source", "string", "expert (wins over votes) or import (stands where votes make no label)"),
         C("given_by", "string", "who, or the file it came from"),
         C("given_at", "time", "when it came in"),
+        C("chosen_by", "string", "why these pictures were labeled: random, …; only random is tested on", null=True),
         C("note", "string", "reason given by a person", null=True),
     ),
 )

@@ -127,6 +127,15 @@ class Split(_Part):
         return self
 
 
+class ClassChange(_Part):
+    """What became of classes when the class list changed."""
+
+    version: int = Field(ge=2, description="the taxonomy_version that it led to")
+    became: dict[Key, list[Key]] = Field(
+        description="old key to its new key; several = the class was split, none = it is gone: its pictures are asked again"
+    )
+
+
 class Task(_Part):
     """One question about a picture."""
 
@@ -137,6 +146,9 @@ class Task(_Part):
     question_version: int = Field(1, ge=1, description="raise it when the words of the question change")
     taxonomy_version: int = Field(1, ge=1, description="raise it when the class list changes")
     classes: list[TaskClass] = Field(min_length=2, max_length=100)
+    changes: list[ClassChange] = Field(
+        default_factory=list, description="earlier class lists, oldest first; `curate task migrate` writes them"
+    )
     pictures: Pictures = Field(default_factory=lambda: Pictures())
     crowd: Crowd = Field(default_factory=lambda: Crowd())
     split: Split = Field(default_factory=lambda: Split())
@@ -227,6 +239,7 @@ def _short(value: Any) -> str:
 def _allowed_keys(location: tuple[Any, ...]) -> list[str]:
     """Keys that the part of the task file at `location` knows."""
     parts: dict[str, type[_Part]] = {
+        "changes": ClassChange,
         "classes": TaskClass,
         "pictures": Pictures,
         "crowd": Crowd,

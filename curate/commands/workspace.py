@@ -7,16 +7,17 @@ from typing import Annotated
 
 import typer
 
-from curate.commands.options import WorkspaceOption
+from curate.commands.options import TaskOption, WorkspaceOption
 
 
 def register(app: typer.Typer) -> None:
-    """Add `init`, `task add`, `task check` and `status`."""
+    """Add `init`, `task add`, `task check`, `task migrate` and `status`."""
     tasks = typer.Typer(no_args_is_help=True, help="The task files: question, classes, crowd and split policy.")
     app.command("init")(init_command)
     app.add_typer(tasks, name="task")
     tasks.command("add")(task_add_command)
     tasks.command("check")(task_check_command)
+    tasks.command("migrate")(task_migrate_command)
     app.command("status")(status_command)
 
 
@@ -80,6 +81,25 @@ def task_check_command(file: Annotated[Path, typer.Argument(help="A task file.")
     typer.echo(
         f"{file}: fine. {task.task}: {len(task.classes)} classes, {task.crowd.assignments.first} answers a picture"
     )
+
+
+def task_migrate_command(
+    file: Annotated[
+        Path, typer.Argument(metavar="MAP", help="YAML, `polka: dots` or `checks: [gingham, tartan]`, or CSV old,new.")
+    ],
+    task: TaskOption = None,
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Change a task's class list: rename, merge and split classes; votes, gold and known labels follow."""
+    from curate.label.taxonomy import migrate_workspace, read_map
+    from curate.workspace import open_workspace
+
+    here = open_workspace(workspace)
+    asked = here.task(task)
+    with here.lock("curate task migrate"):
+        done = migrate_workspace(here, asked, read_map(file))
+        here.log("task migrate", [file], [done.path], taxonomy_version=done.task.taxonomy_version)
+    typer.echo("\n".join(done.lines()))
 
 
 def status_command(workspace: WorkspaceOption = None) -> None:

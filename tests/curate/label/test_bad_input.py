@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -32,6 +33,27 @@ def curate(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
 
 def write(path: Path, text: str) -> Path:
     path.write_text(text, encoding="utf-8")
+    return path
+
+
+def latin(path: Path) -> Path:
+    path.write_bytes("image_id,worker_id,label\na,w,puño\n".encode("latin-1"))
+    return path
+
+
+def timed(path: Path, *times: str) -> Path:
+    rows = [f"a,w{i},{'dots' if i else 'plain'},{time}" for i, time in enumerate(times)]
+    return write(path, "\n".join(["image_id,worker_id,label,submitted_at", *rows, "b,w,dots,2026-01-05"]) + "\n")
+
+
+def torn_in_the_middle(path: Path) -> Path:
+    """A Parquet whose head and foot are whole and whose pages are not."""
+    rng = np.random.default_rng(0)
+    ids = [f"{number:032x}" for number in rng.integers(1 << 62, size=50_000)]
+    pd.DataFrame({"image_id": ids, "worker_id": "w", "label": rng.choice(["dots", "plain"], 50_000)}).to_parquet(path)
+    data = bytearray(path.read_bytes())
+    data[1000:400_000] = bytes(399_000)
+    path.write_bytes(data)
     return path
 
 
@@ -72,9 +94,14 @@ def many_labels(path: Path) -> Path:
         ("nobody.csv", lambda path: write(path, GOOD + "c,,dots\n"), [], "worker_id is missing in 1 of 5 votes"),
         ("classes.csv", lambda path: write(path, GOOD), ["--classes", "dots,stripes"], "for example 'plain'"),
         ("tasks.csv", lambda path: write(path, "task,image_id,worker_id,label\nt,a,w,x\nu,a,w,x\n"), [], "found t, u"),
+        ("same.csv", lambda path: write(path, "image_id,worker_id,label\na,w,x\nb,w,x\n"), [], "every vote says 'x'"),
+        ("twice.csv", lambda path: write(path, "image_id,label,worker_id,label\na,x,w,x\n"), [], "'label' stands in"),
+        ("latin.csv", lambda path: latin(path), [], "not UTF-8"),
+        ("when.csv", lambda path: timed(path, "yesterday"), [], "submitted_at yesterday is no time"),
         ("million.csv", many_labels, [], "1500 different labels in 1500 votes"),
         ("text.parquet", lambda path: write(path, "hello"), [], "cannot be read as Parquet"),
         ("cut.parquet", cut_off, [], "may be cut off"),
+        ("torn.parquet", torn_in_the_middle, [], "may be cut off"),
         ("labels.parquet", labels_table, [], "It is a labels table; votes are expected"),
         ("newer.parquet", newer, [], "written as version 99"),
     ],
@@ -109,7 +136,7 @@ def test_loose_votes_become_labels_and_an_audit(tmp_path: Path, curate: Callable
 
 def test_a_label_named_na_is_a_label(tmp_path: Path, curate: Callable[..., tuple[int, str, str]]) -> None:
     votes = write(tmp_path / "votes.csv", "image_id,worker_id,label\n" + "".join(f"1,{w},NA\n" for w in "xyz"))
-    assert curate("aggregate", votes, "--out", tmp_path / "labels.parquet")[0] == 0
+    assert curate("aggregate", votes, "--out", tmp_path / "labels.parquet", "--classes", "NA,plain")[0] == 0
     row = LABELS.read(tmp_path / "labels.parquet").iloc[0]
     assert (row.image_id, row.label) == ("1", "NA")
 

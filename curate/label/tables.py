@@ -1,0 +1,119 @@
+"""The labels of a workspace: which tables they come from, and what a person is told about them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import pandas as pd
+
+from curate.label.aggregate import aggregate_task, summary
+from curate.label.count import Filters
+from curate.label.rule import Rule
+from curate.label.spread import DUPLICATE, EXPERT, IMPORT, TWIN, copies, with_copies, with_given, with_twins
+from curate.label.taxonomy import current_votes
+from curate.workspace import Workspace
+from schemas.errors import UserError
+from schemas.tables import CLUSTERS, EXCLUSIONS, GIVEN, GOLD, HITS, LABELS, PICTURES, VOTES
+from schemas.task import Task
+
+
+@dataclass(frozen=True)
+class Aggregated:
+    """LABELS and audited VOTES of a task, neither written yet."""
+
+    labels: pd.DataFrame
+    votes: pd.DataFrame
+    rule: Rule
+    said: list[str]
+
+
+def rule_of(
+    task: Task,
+    agree: int | None = None,
+    min_votes: int | None = None,
+    first_k: int | None = None,
+    kind: Literal["majority", "plurality"] = "majority",
+) -> Rule:
+    """The rule of a task: its own numbers where none are given. Two equal first answers of an adaptive round are enough."""
+    wanted = agree or task.crowd.agree
+    return Rule(tuple(task.keys), wanted, min_votes or max(task.crowd.assignments.first, wanted), first_k, kind)
+
+
+def aggregate_workspace(
+    workspace: Workspace, task: Task, rule: Rule, filters: Filters, inherit: bool = False
+) -> Aggregated:
+    """Labels of a task from the workspace's votes, given labels, exact copies and, with `inherit`, near twins.
+
+    Writes nothing. Raises UserError when there are neither votes nor given labels.
+    """
+    name = task.task
+
+    def own(table: Any) -> pd.DataFrame:
+        return table.read_if_there(workspace.of_task(name, table.name))
+
+    given, gold, hits = own(GIVEN), own(GOLD), own(HITS)
+    votes = own(VOTES) if len(given) else VOTES.read(workspace.of_task(name, "votes"))
+    pictures = PICTURES.read_if_there(workspace.table("pictures"))
+    _check_given(given, task)
+    votes = current_votes(votes, hits, task)
+    same = copies(pictures)
+    excluded = own(EXCLUSIONS)
+    filters = replace(filters, excluded=set(excluded.loc[excluded["task"] == name, "worker_id"]))
+    if len(votes):
+        labels, audit = aggregate_task(
+            _as_one(votes, same), _as_one(hits, same), _as_one(gold, same), task=name, rule=rule, filters=filters
+        )
+        audit = audit.assign(image_id=votes["image_id"])
+        labels = _chosen_by(labels, _as_one(votes, same))
+    else:
+        labels, audit = LABELS.empty(), votes
+    said = summary(labels, audit, gold)
+    labels = with_given(labels, given, task.keys, name)
+    labels = with_copies(labels, same, name)
+    torn = 0
+    if inherit:
+        labels, torn = with_twins(labels, CLUSTERS.read(workspace.table("clusters")), pictures, name)
+    said += _others(labels, torn)
+    return Aggregated(labels, VOTES.check(audit[[c for c in audit.columns if c in VOTES.names]]), rule, said)
+
+
+def _as_one(rows: pd.DataFrame, same: dict[str, str]) -> pd.DataFrame:
+    """The rows as if every exact copy were the picture that stands for it."""
+    if not same or not rows["image_id"].isin(list(same)).any():
+        return rows
+    return rows.assign(image_id=rows["image_id"].map(lambda image_id: same.get(image_id, image_id)))
+
+
+def _chosen_by(labels: pd.DataFrame, votes: pd.DataFrame) -> pd.DataFrame:
+    """Why pictures were asked about whose votes came from elsewhere and not from a HIT of ours."""
+    said = votes[votes["chosen_by"].notna()].sort_values(["image_id", "chosen_by"]).drop_duplicates("image_id")
+    if said.empty:
+        return labels
+    elsewhere = labels["image_id"].map(said.set_index("image_id")["chosen_by"])
+    return labels.assign(chosen_by=labels["chosen_by"].fillna(elsewhere))
+
+
+def _check_given(given: pd.DataFrame, task: Task) -> None:
+    stray = given.loc[(given["task"] == task.task) & ~given["label"].isin(task.keys), "label"]
+    if len(stray):
+        raise UserError(
+            f"given labels of task {task.task}: {stray.iloc[0]!r} is no class of it ({', '.join(task.keys)}); "
+            "`curate task migrate` renames classes everywhere"
+        )
+
+
+def _others(labels: pd.DataFrame, torn: int) -> list[str]:
+    """A line about labels that were not counted from votes."""
+    counts = labels.loc[labels["label"].notna(), "source"].value_counts()
+    names = {
+        EXPERT: "from experts",
+        IMPORT: "imported",
+        DUPLICATE: "shared by exact copies",
+        TWIN: "taken from near twins",
+    }
+    parts = [f"{counts[source]:,} {said}" for source, said in names.items() if source in counts]
+    lines = [f"labels that were not counted: {', '.join(parts)}"] if parts else []
+    if torn:
+        lines.append(f"{torn:,} clusters hold pictures of different labels; none of them passed a label on")
+    return lines
