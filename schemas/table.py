@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from schemas.errors import TableError
-from schemas.files import whole
+from schemas.files import clear_killed, whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -188,6 +188,7 @@ class Table:
         import pyarrow.parquet as pq
 
         table = self.to_arrow(frame, metadata)
+        clear_killed(Path(path))
         with whole(Path(path)) as part:
             pq.write_table(table, part, compression="zstd")
         return Path(path)

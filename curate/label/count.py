@@ -37,6 +37,7 @@ from schemas.question import CANNOT_SEE
 
 BLOCK_ROWS = 500_000  # votes counted at once
 BLOCK_CELLS = 8_000_000  # pictures times classes counted at once
+LEAST_ROWS = 1000  # a block is no smaller, however many classes there are
 SANDBOX = "sandbox"  # in the name of an endpoint where nothing counts
 _LABEL_SOURCE = {"imported": "import"}  # LABELS says `import` where VOTES say `imported`
 _ASKED, _GOLD_ASKED = 255, 254  # stand for a picture that was asked about, so that it has a row without any vote
@@ -167,7 +168,7 @@ def _wrong_endpoints(votes: Votes, wanted: str | None) -> list[str]:
 
 def _whole_pictures(votes: Votes, reader: pa.RecordBatchReader, rule: Rule) -> Iterator[pa.Table]:
     """Sorted rows in blocks that end where a picture ends."""
-    most = max(1000, min(BLOCK_ROWS, BLOCK_CELLS // max(1, len(rule.classes))))
+    most = max(LEAST_ROWS, min(BLOCK_ROWS, BLOCK_CELLS // max(1, len(rule.classes))))
     waiting: list[pa.RecordBatch] = []
     size = 0
     while True:

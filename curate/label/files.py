@@ -21,7 +21,7 @@ from curate.label.count import Filters, count
 from curate.label.rule import EXCLUDED, GOLD, UNQUALIFIED, Rule
 from curate.label.votes import Votes, classes_of, open_votes
 from schemas.errors import UserError
-from schemas.files import whole
+from schemas.files import clear_killed, whole
 from schemas.progress import progress
 from schemas.tables import LABELS
 
@@ -42,6 +42,8 @@ def aggregate_file(
     """
     if out.resolve() == votes.resolve() or (audit and audit.resolve() in (votes.resolve(), out.resolve())):
         raise UserError(f"{out}: would replace its own input; name another file with --out or --audit")
+    for path in filter(None, (out, audit)):
+        clear_killed(path)
     filters = replace(filters or Filters(), honored=(GOLD, UNQUALIFIED, EXCLUDED))  # nothing else says who is excluded
     with _scratch(out) as spill:
         source = open_votes(votes, task, spill)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import yaml
@@ -13,7 +14,7 @@ from curate.workspace import Workspace
 from schemas.errors import UserError
 from schemas.files import write_text
 from schemas.tables import GIVEN, GOLD, TRUTH
-from schemas.task import ClassChange, Task, TaskClass, parse_task
+from schemas.task import Task, TaskClass, parse_task
 
 
 def current_votes(votes: pd.DataFrame, hits: pd.DataFrame, task: Task) -> pd.DataFrame:
@@ -91,25 +92,28 @@ def migrate(task: Task, became: Mapping[str, Sequence[str]]) -> Task:
     same = [old for old, new in became.items() if list(new) == [old]]
     if same:
         raise UserError(f"task {task.task}: {same[0]!r} would become itself; leave classes that stay out of the map")
-    classes: dict[str, TaskClass] = {}
+    classes: dict[str, dict[str, Any]] = {}
     stays = {c.key: c for c in task.classes if c.key not in became}
     for old in task.classes:
         for key in became.get(old.key, [old.key]):
-            renamed = old.model_copy(update={"key": key}) if len(became.get(old.key, "1")) == 1 else _new_class(key)
-            classes.setdefault(key, stays.get(key, renamed))
+            new = old.model_copy(update={"key": key}) if len(became.get(old.key, "1")) == 1 else None
+            classes.setdefault(key, _as_data(stays.get(key, new), key))
     version = task.taxonomy_version + 1
-    change = ClassChange(version=version, became={old: list(new) for old, new in became.items()})
+    change = {"version": version, "became": {old: list(new) for old, new in became.items()}}
     data = task.model_dump(mode="json", exclude_none=True)
     data |= {
         "taxonomy_version": version,
-        "classes": [c.model_dump(mode="json", exclude_none=True) for c in classes.values()],
-        "changes": [*data["changes"], change.model_dump(mode="json")],
+        "classes": list(classes.values()),
+        "changes": [*data["changes"], change],
     }
     return parse_task(data, f"task {task.task}")
 
 
-def _new_class(key: str) -> TaskClass:
-    return TaskClass(key=key, name={"en": key.replace("-", " ").replace("_", " ").capitalize()}, hotkey=None)
+def _as_data(known: TaskClass | None, key: str) -> dict[str, Any]:
+    """A class as a task file holds it; one that is new is named by its key."""
+    if known:
+        return known.model_dump(mode="json", exclude_none=True)
+    return {"key": key, "name": {"en": key.replace("-", " ").replace("_", " ").capitalize()}}
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from schemas.files import whole, write_text
+from schemas.files import clear_killed, whole, write_text
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_part(tmp_path: Path) -> None:
@@ -27,3 +30,13 @@ def test_a_failed_write_leaves_the_old_file_and_no_part(tmp_path: Path) -> None:
 def test_a_write_makes_its_folders(tmp_path: Path) -> None:
     write_text(tmp_path / "a" / "b.txt", "new")
     assert (tmp_path / "a" / "b.txt").read_text() == "new"
+
+
+def test_parts_of_killed_processes_go_and_those_of_living_ones_stay(tmp_path: Path) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    path = tmp_path / "labels.parquet"
+    for pid in (dead.pid, os.getpid()):
+        path.with_name(f"labels.parquet.{pid}.part").touch()
+    clear_killed(path)
+    assert [part.name for part in tmp_path.iterdir()] == [f"labels.parquet.{os.getpid()}.part"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,25 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from curate.cli import app
 from curate.workspace import Workspace
-from schemas.command import exit_code
 from schemas.tables import LABELS, VOTES
 
 GOOD = "image_id,worker_id,label\na,w1,dots\na,w2,dots\na,w3,plain\nb,w1,plain\n"
-
-
-@pytest.fixture
-def curate(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    """Runs `curate …` in this process: exit code, stdout, stderr."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["curate", *map(str, arguments)])
-        code = exit_code(app, "curate")
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return run
 
 
 def write(path: Path, text: str) -> Path:
