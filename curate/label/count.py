@@ -35,7 +35,7 @@ from curate.label.votes import Votes, literal, quoted, reading
 from schemas.errors import UserError
 from schemas.question import CANNOT_SEE
 
-BLOCK_ROWS = 500_000  # votes counted at once
+BLOCK_ROWS = 250_000  # votes counted at once
 BLOCK_CELLS = 8_000_000  # pictures times classes counted at once
 LEAST_ROWS = 1000  # a block is no smaller, however many classes there are
 SANDBOX = "sandbox"  # in the name of an endpoint where nothing counts
