@@ -84,7 +84,6 @@ def count(
     with reading(votes.where):
         reader = votes.connection.sql(query).to_arrow_reader(BLOCK_ROWS)
     for rows in _whole_pictures(votes, reader, rule):
-        _check_complete(votes, rows)
         block = _count(rows, rule, source, columns)
         step(block.audit.num_rows)
         yield block
@@ -176,6 +175,7 @@ def _whole_pictures(votes: Votes, reader: pa.RecordBatchReader, rule: Rule) -> I
             batch = next(reader, None)
         if batch is None:
             break
+        _check_complete(votes, batch, reader)
         for start in range(0, batch.num_rows, most):
             part = batch.slice(start, most)
             waiting.append(part)
@@ -195,11 +195,13 @@ def _last_start(batch: pa.RecordBatch) -> int | None:
     return last or None
 
 
-def _check_complete(votes: Votes, rows: pa.Table) -> None:
+def _check_complete(votes: Votes, rows: pa.RecordBatch, reader: pa.RecordBatchReader) -> None:
     """A vote without an image or a worker belongs to nobody."""
-    real = pc.less(rows["_why"], _GOLD_ASKED)
+    real = pc.less(rows.column("_why"), _GOLD_ASKED)
     for name in ("image_id", "worker_id"):
-        if rows[name].null_count and pc.any(pc.and_(real, pc.is_null(rows[name]))).as_py():
+        column = rows.column(name)
+        if column.null_count and pc.any(pc.and_(real, pc.is_null(column))).as_py():
+            reader.close()  # a connection answers one question at a time
             gone = votes.one(f"SELECT count(*) FROM votes WHERE {name} IS NULL")
             raise UserError(f"{votes.where}: {name} is missing in {gone} of {votes.rows} votes; every vote needs one")
 

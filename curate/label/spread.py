@@ -28,6 +28,8 @@ def copies(pictures: pd.DataFrame) -> dict[str, str]:
 def with_given(labels: pd.DataFrame, given: pd.DataFrame, classes: Sequence[str], task: str) -> pd.DataFrame:
     """LABELS with the labels that were given: an expert's in any case, an imported one where votes made none."""
     given = given[given["task"] == task]
+    if given.empty:
+        return labels
     expert = given[given["source"] == EXPERT]
     open_ids = set(labels.loc[labels["label"].isna() & (labels["dropped"] != "gold"), "image_id"])
     imported = given[given["source"] == IMPORT]

@@ -37,7 +37,9 @@ def rule_of(
 ) -> Rule:
     """The rule of a task: its own numbers where none are given. Two equal first answers of an adaptive round are enough."""
     wanted = agree or task.crowd.agree
-    return Rule(tuple(task.keys), wanted, min_votes or max(task.crowd.assignments.first, wanted), first_k, kind)
+    if kind == "majority":
+        min_votes = min_votes or max(task.crowd.assignments.first, wanted)
+    return Rule(tuple(task.keys), wanted, min_votes, first_k, kind)
 
 
 def aggregate_workspace(

@@ -54,7 +54,7 @@ class Votes:
             rows = self.connection.execute(query).fetchall()
         return rows[0][0] if rows else None
 
-    def few(self, column: str, most: int = 50) -> dict[str, int]:
+    def few(self, column: str, most: int = 1000) -> dict[str, int]:
         """The different values of a column that has few, sorted, with their counts; empty where there is no such column."""
         if not self.has(column):
             return {}
@@ -77,8 +77,11 @@ def reading(where: str) -> Iterator[None]:
 
     try:
         yield
-    except duckdb.OutOfMemoryException:
-        raise
+    except duckdb.OutOfMemoryException as error:
+        raise UserError(
+            f"{where}: sorting the votes ran out of room ({_short(' '.join(str(error).split()))}); "
+            "free some disk beside --out, or put --out on a larger one"
+        ) from error
     except duckdb.Error as error:
         detail = " ".join(str(error).split())
         if "submitted_at" in detail:
@@ -141,14 +144,13 @@ def _plain(series: pd.Series) -> pa.Array:
 
 
 def connect(size: int, spill: Path | None) -> duckdb.DuckDBPyConnection:
-    """A DuckDB of its own that takes memory in measure of what there is to read: 0.5 to 2.5 GB, less on a small machine."""
+    """A DuckDB of its own. With a folder to spill to it takes 0.5 to 2.5 GB, in measure of what there is to read."""
     import duckdb
 
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    memory = min(max(512 << 20, int(size * 0.6)), 2560 << 20, machine // 4)
+    memory = min(max(512 << 20, size // 2), 2560 << 20, machine // 4) if spill else machine // 2
     options: dict[str, Any] = {"preserve_insertion_order": False, "memory_limit": f"{memory >> 20}MB"}
-    if spill is not None:
-        options["temp_directory"] = str(spill)
+    options["temp_directory"] = str(spill or "")
     if hasattr(os, "sched_getaffinity"):
         options["threads"] = len(os.sched_getaffinity(0))
     connection = duckdb.connect(config=options)

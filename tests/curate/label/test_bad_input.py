@@ -76,6 +76,7 @@ def many_labels(path: Path) -> Path:
         ("other.csv", lambda path: write(path, "a,b\n1,2\n"), [], "missing columns image_id, worker_id, label"),
         ("torn.csv", lambda path: write(path, GOOD + "x,y,z,too,many\n"), [], "cannot be read as CSV"),
         ("nobody.csv", lambda path: write(path, GOOD + "c,,dots\n"), [], "worker_id is missing in 1 of 5 votes"),
+        ("noimage.csv", lambda path: write(path, GOOD + ",w1,dots\n" * 3), [], "image_id is missing in 3 of 7 votes"),
         ("classes.csv", lambda path: write(path, GOOD), ["--classes", "dots,stripes"], "for example 'plain'"),
         ("tasks.csv", lambda path: write(path, "task,image_id,worker_id,label\nt,a,w,x\nu,a,w,x\n"), [], "found t, u"),
         ("same.csv", lambda path: write(path, "image_id,worker_id,label\na,w,x\nb,w,x\n"), [], "every vote says 'x'"),
