@@ -43,6 +43,8 @@ def _same(there: pd.DataFrame, worker: str, task: str) -> pd.Series:
 def check_known(worker: str, votes: pd.DataFrame) -> None:
     """Raise UserError for a worker who never voted, with the nearest name there is."""
     known = votes["worker_id"].unique().tolist()
+    if not known:
+        raise UserError("there are no votes yet; `curate hits collect` brings them in once people have answered")
     if worker not in known:
         near = difflib.get_close_matches(worker, known, 1)
         hint = f"did you mean {near[0]}?" if near else f"the {len(known)} who did are listed by `curate workers`"
