@@ -102,8 +102,8 @@ def _of_source(votes: pd.DataFrame, wanted: str | None, fine: np.ndarray) -> np.
 
 
 def _not_repeated(b: Ballots) -> np.ndarray:
-    """False for the second of equal votes of one worker on one picture, and for all votes where that worker differs with
-    himself. Gold may be met again and is always kept."""
+    """False for the second of equal votes of one worker on one picture, and for all of that worker's votes on it where they
+    differ. Gold may be met again and is always kept."""
     keep = np.ones(len(b.image), bool)
     rows = np.flatnonzero(~b.gold)
     pair = b.image[rows] * max(len(b.workers), 1) + b.worker[rows]

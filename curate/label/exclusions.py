@@ -54,7 +54,8 @@ def check_known(worker: str, votes: pd.DataFrame) -> None:
 def effect(votes: Ballots, worker: str, *, agree: int, min_votes: int, back: bool = False) -> str:
     """What leaving out this worker's votes (or, with `back`, counting them again) will do to labels, in words.
 
-    Counted by the rule on votes alone: at least `min_votes`, at least `agree` equal, more than half of all.
+    Counted by the rule on votes alone: at least `min_votes`, at least `agree` equal, more than half of all. Without one vote
+    a majority can be lost or won, but never turn into another.
     """
     own = (votes.worker == votes.workers.get_indexer(pd.Index([worker]))[0]) & ~votes.gold
     with_, without = votes.counts | own, votes.counts & ~own
@@ -64,10 +65,8 @@ def effect(votes: Ballots, worker: str, *, agree: int, min_votes: int, back: boo
         before, after = after, before
     lost = int(((before >= 0) & (after < 0)).sum())
     won = int(((before < 0) & (after >= 0)).sum())
-    changed = int(((before >= 0) & (after >= 0) & (before != after)).sum())
-    parts = [f"{lost:,} lose their label", f"{won:,} get one", f"{changed:,} get another"]
     verb = "count again" if back else "stop counting"
-    return f"{int(own.sum()):,} votes {verb}; of the pictures {', '.join(parts)}"
+    return f"{int(own.sum()):,} votes {verb}; {lost:,} pictures lose their label, {won:,} get one"
 
 
 def _winners(votes: Ballots, counts: np.ndarray, agree: int, min_votes: int) -> np.ndarray:

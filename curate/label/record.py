@@ -1,7 +1,7 @@
 """What a worker's record is counted from, all workers at once.
 
 The record is held against the *answer* of each picture: its gold label, else what more than half of the other workers say
-(leave-one-out, so nobody agrees with himself).
+(leave-one-out, so no vote agrees with itself).
 """
 
 from __future__ import annotations

@@ -197,6 +197,19 @@ def test_chance_adds_nothing_to_the_spammer_score_on_average() -> None:
     assert np.median(spammer_score(counts)) < 0.01
 
 
+def test_what_chance_gives_is_the_mean_and_spread_over_all_deals() -> None:
+    from itertools import permutations
+
+    from curate.label.record import _by_chance
+
+    frame = votes("a: ana=dots\nb: ana=dots\nc: ana=plain\nd: ana=stars\ne: ana=dots")
+    found = ballots(frame, CLASSES)
+    answer = np.array([0, 1, 1, 2, 2])
+    fit = [(np.array(deal) == answer).sum() for deal in permutations(found.label)]
+    mean, spread = _by_chance(found, answer)
+    assert (mean[0], spread[0]) == pytest.approx((np.mean(fit), np.std(fit)))
+
+
 def test_row_order_and_names_change_nothing() -> None:
     frame = crowd(pictures=30, zed=lambda _, random: str(random.choice(CLASSES)))
     before = table(frame)
