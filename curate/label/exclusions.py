@@ -66,7 +66,7 @@ def effect(votes: Ballots, worker: str, *, agree: int, min_votes: int, back: boo
     lost = int(((before >= 0) & (after < 0)).sum())
     won = int(((before < 0) & (after >= 0)).sum())
     verb = "count again" if back else "stop counting"
-    return f"{int(own.sum()):,} votes {verb}; {lost:,} pictures lose their label, {won:,} get one"
+    return f"{int(own.sum()):,} votes {verb}; pictures that lose their label: {lost:,}, that get one: {won:,}"
 
 
 def _winners(votes: Ballots, counts: np.ndarray, agree: int, min_votes: int) -> np.ndarray:

@@ -32,7 +32,7 @@ def test_what_changes_is_said_in_numbers() -> None:
         without="- dots dots dots",
     )
     found = ballots(frame, CLASSES)
-    said = "3 votes {}; 1 pictures lose their label, 1 get one"
+    said = "3 votes {}; pictures that lose their label: 1, that get one: 1"
     assert effect(found, "ana", agree=2, min_votes=3) == said.format("stop counting")
     assert effect(found, "ana", agree=2, min_votes=3, back=True) == said.format("count again")
 
@@ -50,4 +50,4 @@ def test_the_numbers_are_those_of_aggregate(worker: str) -> None:
     before, after = labels(frame), labels(frame[frame["worker_id"] != worker])
     lost, won = ((before != "") & (after == "")).sum(), ((before == "") & (after != "")).sum()
     said = effect(ballots(frame, CLASSES), worker, agree=2, min_votes=3)
-    assert said.endswith(f"; {lost} pictures lose their label, {won} get one")
+    assert said.endswith(f"; pictures that lose their label: {lost}, that get one: {won}")
