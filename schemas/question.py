@@ -34,6 +34,7 @@ class Choice(_Part):
     hotkey: str = ""
     definition: Text = Field(default_factory=dict)
     examples: list[str] = Field(default_factory=list, description="addresses of example pictures")
+    confused_with: list[str] = Field(default_factory=list, description="keys of choices that people take for this one")
 
 
 class PictureAsked(_Part):

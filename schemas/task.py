@@ -38,6 +38,11 @@ class TaskClass(_Part):
         None, pattern=r"^[a-z0-9]$", description="key on the labeling page; chosen for you when left out"
     )
     examples: list[str] = Field(default_factory=list, description="image_ids shown beside the definition")
+    confused_with: list[Key] | None = Field(
+        None,
+        max_length=3,
+        description="keys of classes that people take for this one, shown in the help; left out: as `curate agreement` finds",
+    )
 
 
 class Pictures(_Part):
@@ -162,6 +167,10 @@ class Task(_Part):
             twice = sorted({value for value in values if values.count(value) > 1})
             if twice:
                 raise ValueError(f"classes: {what} {twice[0]!r} is used twice; every class needs its own")
+        for one in self.classes:
+            others = {c.key for c in self.classes} - {one.key}
+            if stray := [key for key in one.confused_with or [] if key not in others]:
+                raise ValueError(f"classes: {one.key}: confused_with {stray[0]!r} is not the key of another class")
         return self
 
     @property

@@ -110,14 +110,17 @@ def hits_create_command(
     from contextlib import closing
 
     from curate.crowd.qualification import requirement
+    from curate.crowd.question import with_confused
     from curate.crowd.requester import Requester
     from curate.crowd.rounds import create, plan
+    from curate.label.agreement import confused_with
     from curate.workspace import open_workspace
     from schemas.progress import progress
-    from schemas.tables import CLUSTERS, GOLD, LABELS, PICTURES
+    from schemas.tables import CLUSTERS, CONFUSIONS, GOLD, LABELS, PICTURES
 
     here = open_workspace(workspace)
     asked = here.task(task)
+    confused = confused_with(CONFUSIONS.read_if_there(here.of_task(asked.task, "confusions")))
     requester = Requester(endpoint or here.config.endpoint)
     with here.lock("curate hits create"), closing(here.project()) as project:
         planned = plan(
@@ -142,7 +145,9 @@ def hits_create_command(
         _agree(yes, f"Make {len(planned.new) + len(planned.waiting)} HITs at {requester.endpoint}?")
         where = pictures_url or f"{requester.endpoint}/picture"
         with progress(len(planned.waiting) + len(planned.new), "making HITs", " HIT") as bar:
-            made = create(project, requester, asked, planned, where, requirements, bar.update)
+            # the plan, and with it the name of each HIT, does not know the hints: they change with every answer
+            hinted = with_confused(asked, confused)
+            made = create(project, requester, hinted, planned, where, requirements, bar.update)
         outputs = _write_tables(here, project, asked.task)
         here.log(
             "hits create", outputs=outputs, hits=made, pictures=planned.pictures, seed=seed, endpoint=requester.endpoint

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from schemas.errors import UserError
 from schemas.question import CANNOT_SEE, Choice, PictureAsked, TaskPage, embed, say
@@ -31,11 +31,24 @@ def task_page(task: Task, image_ids: Sequence[str], pictures_url: str) -> TaskPa
                 hotkey=keys[c.key],
                 definition=c.definition,
                 examples=[f"{pictures_url}/{image_id}" for image_id in c.examples],
+                confused_with=c.confused_with or [],
             )
             for c in task.classes
         ],
         pictures=[PictureAsked(image_id=image_id, url=f"{pictures_url}/{image_id}") for image_id in image_ids],
     )
+
+
+def with_confused(task: Task, found: Mapping[str, Sequence[str]]) -> Task:
+    """The task with up to three classes that people take for each one; what the task file says itself stays, also `[]`."""
+    keys = set(task.keys)
+    classes = [
+        c
+        if c.confused_with is not None
+        else c.model_copy(update={"confused_with": [key for key in found.get(c.key, []) if key in keys - {c.key}][:3]})
+        for c in task.classes
+    ]
+    return task.model_copy(update={"classes": classes})
 
 
 def hotkeys(task: Task) -> dict[str, str]:
@@ -51,8 +64,14 @@ def hotkeys(task: Task) -> dict[str, str]:
 
 
 def html_question(page: TaskPage, height_px: int = 0) -> str:
-    """The page as HTMLQuestion XML; raises UserError above MTurk's limit, saying how many pictures fit."""
+    """The page as HTMLQuestion XML; raises UserError above MTurk's limit, saying how many pictures fit.
+
+    Where the room is short, what classes are confused with is left out first: a round never fails for a hint.
+    """
     question = _wrap(_page_html(page), height_px)
+    if len(question.encode()) > LIMIT:
+        page = _without_hints(page)
+        question = _wrap(_page_html(page), height_px)
     size = len(question.encode())
     if size > LIMIT:
         empty = len(_wrap(_page_html(page.model_copy(update={"pictures": []})), height_px).encode())
@@ -63,6 +82,11 @@ def html_question(page: TaskPage, height_px: int = 0) -> str:
             + (f"{fit} fit: lower crowd.pictures_per_hit" if fit else "not one fits: shorten the texts of the classes")
         )
     return question
+
+
+def _without_hints(page: TaskPage) -> TaskPage:
+    choices = [choice.model_copy(update={"confused_with": []}) for choice in page.choices]
+    return page.model_copy(update={"choices": choices})
 
 
 def _wrap(page_html: str, height_px: int) -> str:
@@ -107,9 +131,12 @@ form.action = (query.get("turkSubmitTo") || "https://www.mturk.com").replace(/\\
 form.elements.assignmentId.value = query.get("assignmentId") || "";
 document.querySelector("h1").textContent = say(task.question);
 document.getElementById("instructions").textContent = say(task.instructions);
-for (const choice of task.choices)
+for (const choice of task.choices) {
+  const like = task.choices.filter((other) => (choice.confused_with || []).includes(other.key));
+  const hint = like.length ? ` (often confused with: ${like.map((other) => say(other.name)).join(", ")})` : "";
   document.getElementById("answers").append(
-    make("dt", {textContent: say(choice.name)}), make("dd", {textContent: say(choice.definition)}));
+    make("dt", {textContent: say(choice.name)}), make("dd", {textContent: say(choice.definition) + hint}));
+}
 task.pictures.forEach((picture, at) => {
   const where = `${at + 1} / ${task.pictures.length}`;
   const select = make("select", {name: picture.image_id, required: true, ariaLabel: where},

@@ -195,6 +195,8 @@ class Story:
         """Votes become labels, labels become a split data set."""
         with self.stage("aggregate", "2 of 3 must agree, otherwise a picture stays unlabeled"):
             self.curate("aggregate")
+            self.curate("agreement")
+            self.curate("workers")
         with self.stage("split", "train, val, test and the unlabeled pool; near twins never cross"):
             self.curate("split")
             self.curate("show", self.shop / f"{task}.parquet")

@@ -11,7 +11,23 @@ import pandas as pd
 from curate.workspace import Workspace
 from schemas.manifest import Manifest, read_manifest
 from schemas.table import Table
-from schemas.tables import APPEARANCES, CLUSTERS, FAILURES, GOLD, HITS, LABELS, LISTINGS, PICTURES, SPLITS, TRUTH, VOTES
+from schemas.tables import (
+    AGREEMENT,
+    APPEARANCES,
+    CLUSTERS,
+    CONFUSIONS,
+    EXCLUSIONS,
+    FAILURES,
+    GOLD,
+    HITS,
+    LABELS,
+    LISTINGS,
+    PICTURES,
+    SPLITS,
+    TRUTH,
+    VOTES,
+    WORKERS,
+)
 from schemas.task import Task
 
 
@@ -32,6 +48,10 @@ class Collection:
     votes: pd.DataFrame
     labels: pd.DataFrame
     splits: pd.DataFrame
+    agreement: pd.DataFrame
+    confusions: pd.DataFrame
+    workers: pd.DataFrame
+    exclusions: pd.DataFrame
     manifest: Manifest | None
     money: dict[str, float]  # dollars by kind of the ledger
     log: list[dict[str, Any]]  # what was done, oldest first
@@ -61,7 +81,8 @@ def gather(workspace: Workspace, task: Task) -> Collection:
         workspace, task,
         listings=shared(LISTINGS), pictures=shared(PICTURES), appearances=shared(APPEARANCES), failures=shared(FAILURES),
         clusters=shared(CLUSTERS), gold=own(GOLD), truth=own(TRUTH), hits=own(HITS), votes=own(VOTES), labels=own(LABELS),
-        splits=own(SPLITS), manifest=read_manifest(newest) if newest.exists() else None,
+        splits=own(SPLITS), agreement=own(AGREEMENT), confusions=own(CONFUSIONS), workers=own(WORKERS), exclusions=own(EXCLUSIONS),
+        manifest=read_manifest(newest) if newest.exists() else None,
         money=_money(workspace, task.task), log=_log(workspace),
     )  # fmt: skip
 

@@ -205,7 +205,10 @@ def confusion(truth: pd.Series, said: pd.Series, classes: list[str]) -> list[dic
 
 
 def workers(data: Collection) -> list[dict[str, Any]]:
-    """One line a worker, under a pseudonym: votes, agreement with the labels, right answers on gold, pace. Busiest first."""
+    """One line a worker, under a pseudonym: votes, agreement with the labels, right answers on gold, pace, what looks wrong.
+
+    Busiest first; where `curate workers` found something to look at, those with most of it before.
+    """
     if data.votes.empty:
         return []
     votes = data.votes.merge(
@@ -213,6 +216,8 @@ def workers(data: Collection) -> list[dict[str, Any]]:
     )
     votes = votes.merge(data.gold[["image_id", "label"]].rename(columns={"label": "known"}), how="left", on="image_id")
     found: list[dict[str, Any]] = []
+    records = {row["worker_id"]: row for row in data.workers.to_dict("records")}
+    excluded = set(data.exclusions["worker_id"])
     for worker, own in votes.groupby("worker_id"):
         plain = own[own["dropped"].isna() & own["agreed"].notna()]
         gold = own[own["known"].notna() & own["label"].notna()]
@@ -225,9 +230,13 @@ def workers(data: Collection) -> list[dict[str, Any]]:
                 "gold": int((gold["label"] == gold["known"]).sum()),
                 "gold_n": len(gold),
                 "seconds": float(own["seconds"].median()) if own["seconds"].notna().any() else None,
+                "score": records.get(worker, {}).get("spammer_score"),
+                "flags": list(records.get(worker, {}).get("flags", [])),
+                "excluded": worker in excluded,
             }
         )
     found.sort(key=lambda line: (-line["votes"], line["worker"]))
     for number, line in enumerate(found, 1):  # the real id stays in VOTES
         line["worker"] = f"worker {number}"
+    found.sort(key=lambda line: -len(line["flags"]))
     return found

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import jinja2
 
-from curate.report import galleries, models, numbers
+from curate.report import agreement, galleries, models, numbers
 from curate.report.gather import Collection
 from curate.report.models import Run
 from schemas.question import say
@@ -35,6 +35,8 @@ def render(data: Collection, runs: Sequence[Run], now: datetime, seed: int = 0) 
         splits=numbers.splits(data),
         people=numbers.people_confusion(data),
         workers=numbers.workers(data),
+        agreed=agreement.agreement(data),
+        confused=agreement.confused_pairs(data),
         disagreements=galleries.disagreements(data),
         clusters=galleries.clusters(data),
         runs=runs,

@@ -37,6 +37,10 @@ def test_a_minimal_task_takes_the_paper_policy() -> None:
         ),
         ({"split": {"test": 0.6, "val": 0.5}}, "leave nothing for train"),
         ({"classes": [{"key": "v", "name": {"en": "V"}}] * 2}, "key 'v' is used twice"),
+        (
+            {"classes": [{"key": "v", "name": {"en": "V"}, "confused_with": ["w"]}, MINIMAL["classes"][1]]},
+            "v: confused_with 'w' is not the key of another class",
+        ),
         ({"classes": []}, "classes"),
         ({"task": "Two Words"}, "task: 'Two Words' is not allowed"),
         ({"question": None}, "question: None is not allowed"),

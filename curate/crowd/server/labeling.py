@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from curate.crowd.server.errors import WorkerError
 from curate.crowd.server.questions import Asked, Form, Question, answers_xml
@@ -24,6 +24,7 @@ class Answer:
     hotkey: str
     definition: str = ""
     examples: tuple[str, ...] = ()
+    confused_with: tuple[Answer, ...] = ()  # what people take for it, likeliest first
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,8 @@ class Sheet:
     def meanings(self) -> list[Answer]:
         """The answers of the first item, where there is more to say about them than their names."""
         answers = self.items[0].answers
-        return answers if any(answer.definition or answer.examples for answer in answers) else []
+        told = any(answer.definition or answer.examples or answer.confused_with for answer in answers)
+        return answers if told else []
 
 
 def sheet_of_task(task: TaskPage, language: str, cannot_see: str, here: Callable[[str], bool]) -> Sheet:
@@ -107,8 +109,8 @@ def _item(
 
 def _answers(choices: Sequence[Choice], language: str, here: Callable[[str], bool]) -> list[Answer]:
     keys = hotkeys(choices)
-    return [
-        Answer(
+    plain = {
+        choice.key: Answer(
             choice.key,
             say(choice.name, language) or choice.key,
             keys[choice.key],
@@ -116,6 +118,10 @@ def _answers(choices: Sequence[Choice], language: str, here: Callable[[str], boo
             tuple(_address(url, here) for url in choice.examples),
         )
         for choice in choices
+    }
+    return [
+        replace(plain[c.key], confused_with=tuple(plain[k] for k in c.confused_with if k in plain and k != c.key))
+        for c in choices
     ]
 
 

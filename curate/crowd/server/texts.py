@@ -111,6 +111,7 @@ _TEXTS: Mapping[str, tuple[str, str, str]] = {
     "key_enter": ("confirm; on the last page: send", "confirmar; en la última página: enviar", "confirmar; na última página: enviar"),
     "key_help": ("this help", "esta ayuda", "esta ajuda"),
     "meanings": ("What the answers mean", "Qué significan las respuestas", "O que significam as respostas"),
+    "confused_with": ("Often confused with", "Se confunde a menudo con", "Confunde-se muitas vezes com"),
     "frame_title": ("The task of the requester", "La tarea del solicitante", "A tarefa do solicitante"),
     "error_title": ("That did not work", "Eso no funcionó", "Isso não funcionou"),
     "bad_name": ("Please give a name of 1 to 80 characters.", "Escriba un nombre de 1 a 80 caracteres.", "Escreva um nome de 1 a 80 caracteres."),

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from contextlib import closing
 from typing import TYPE_CHECKING
+from xml.etree import ElementTree
 
 import pytest
 
 from curate.crowd import budget, journal
 from curate.crowd.requester import Requester
 from curate.crowd.simulate import Answerer, Simulated, draw_workers, write_workers
-from schemas.tables import HITS, LEDGER, TRUTH, VOTES
+from schemas.question import extract
+from schemas.tables import CONFUSIONS, HITS, LEDGER, TRUTH, VOTES
 
 if TYPE_CHECKING:
     from tests.curate.crowd.conftest import Shop
@@ -101,6 +103,29 @@ def test_a_hit_whose_journal_was_lost_on_the_way_is_found_again(
     shop.curate("hits", "create", "--images", "9", "--yes")
     assert [entry.hit_id for entry in journal_of(shop)] == [entry.hit_id for entry in before]
     assert len(hits_there(shop, monkeypatch)) == 1
+
+
+def test_hits_carry_what_people_confuse_and_keep_their_names_when_that_changes(
+    open_shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = open_shop
+    pair = {"class_a": "stripes", "class_b": "zigzag", "n_images": 9, "share_a": 0.2, "share_b": 0.5}
+    found = shop.workspace.of_task("apron", "confusions")
+    CONFUSIONS.write(CONFUSIONS.frame([pair]), found)
+    shop.curate("hits", "create", "--images", "9", "--yes")
+    for name, value in shop.keys.items():
+        monkeypatch.setenv(name, value)
+    (hit,) = Requester(shop.url).hits()
+    page = extract(ElementTree.fromstring(hit["Question"])[0].text or "")
+    assert page is not None
+    told = {choice.key: choice.confused_with for choice in page.choices if choice.confused_with}
+    assert told == {"stripes": ["zigzag"], "zigzag": ["stripes"]}
+    names = [entry.token for entry in journal_of(shop)]
+    (shop.workspace.root / "project.db").unlink()
+    found.unlink()
+    shop.curate("qual", "create")
+    shop.curate("hits", "create", "--images", "9", "--yes")
+    assert [entry.token for entry in journal_of(shop)] == names
 
 
 def test_review_killed_after_a_judgment_pays_nobody_twice(open_shop: Shop) -> None:

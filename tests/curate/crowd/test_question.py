@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from curate.crowd.question import LIMIT, hotkeys, html_question, task_page
+from curate.crowd.question import LIMIT, hotkeys, html_question, task_page, with_confused
 from curate.tasks import make_task
 from schemas.errors import UserError
 from schemas.question import extract
@@ -61,6 +61,38 @@ def test_a_question_that_is_too_large_says_how_many_pictures_fit() -> None:
 def test_fifty_pictures_and_twenty_six_long_classes_fit() -> None:
     task = task_of(*(f"a-rather-long-class-name-{n}" for n in range(26)))
     assert len(html_question(task_page(task, IDS[:50], "https://crowd.example.org/picture")).encode()) < LIMIT
+
+
+def test_what_the_task_file_says_of_confused_classes_wins_over_what_was_found() -> None:
+    task = Task.model_validate(
+        {
+            "task": "t",
+            "question": {"en": "Which?"},
+            "classes": [
+                {"key": "a", "name": {"en": "A"}, "confused_with": ["c"]},
+                {"key": "b", "name": {"en": "B"}, "confused_with": []},
+                {"key": "c", "name": {"en": "C"}},
+                {"key": "d", "name": {"en": "D"}},
+            ],
+        }
+    )
+    found = {"a": ["b"], "b": ["a"], "c": ["gone", "c", "a", "b", "d"]}
+    page = task_page(with_confused(task, found), IDS[:1], "")
+    assert {c.key: c.confused_with for c in page.choices} == {"a": ["c"], "b": [], "c": ["a", "b", "d"], "d": []}
+
+
+def test_hints_give_way_where_the_page_would_be_too_large() -> None:
+    names = [f"a-rather-long-class-name-{n:03d}" for n in range(100)]
+    task = with_confused(task_of(*names), {name: [other for other in names[:4] if other != name] for name in names})
+    url, count = "http://127.0.0.1:8055/picture", 150
+    while len(html_question(task_page(task, IDS[:count], url)).encode()) > LIMIT - 200:
+        count -= 1
+    crowded = extract(ElementTree.fromstring(html_question(task_page(task, IDS[:count], url)))[0].text or "")
+    roomy = extract(ElementTree.fromstring(html_question(task_page(task, IDS[:20], url)))[0].text or "")
+    assert crowded is not None
+    assert roomy is not None
+    assert len(crowded.pictures) == count
+    assert {len(choice.confused_with) for choice in roomy.choices} == {3}
 
 
 @pytest.mark.browser

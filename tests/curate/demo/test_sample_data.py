@@ -53,7 +53,7 @@ def test_commands_run_on_a_copy_and_give_the_labels_that_are_there(
     shop = tmp_path / "shop"
     shutil.copytree(sample, shop)
     before = read_manifest(shop / "apron.parquet")
-    for command in (["aggregate"], ["split"], ["report"], ["status"]):
+    for command in (["aggregate"], ["agreement"], ["workers"], ["split"], ["report"], ["status"]):
         monkeypatch.setattr(sys, "argv", ["curate", *command, "--workspace", str(shop)])
         assert exit_code(app, "curate") == 0, command
     after = read_manifest(open_workspace(shop).manifest("apron"))

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import re
 
 import pytest
 from PIL import Image
 
+from curate.crowd.question import html_question as requester_question
+from curate.crowd.question import task_page, with_confused
 from curate.crowd.server.labeling import hotkeys
 from curate.crowd.server.questions import ANSWER_KEY, FORM
-from schemas.question import Choice
+from curate.tasks import make_task
+from schemas.question import SCRIPT_ID, Choice
 
 pytestmark = pytest.mark.browser
 COLORS = ["red", "green", "blue"]
@@ -177,6 +181,83 @@ def test_help_and_zoom_open_and_close_by_key(page, work):
     assert page.locator(".item.current .zoomed").count() == 1
     page.keyboard.press(" ")
     assert page.locator(".item.current .zoomed").count() == 0
+
+
+@pytest.fixture(scope="module")
+def look_alikes(crowd_server, painted):
+    """A HIT about aprons where people take stripes for zigzags and checks, and dots for plain; its title."""
+    task = with_confused(make_task("apron"), {"stripes": ["zigzag", "checks"], "dots": ["plain"]})
+    crowd_server.client().create_hit(
+        Title="Look-alikes",
+        Description="d",
+        Reward="0.10",
+        LifetimeInSeconds=3600,
+        AssignmentDurationInSeconds=600,
+        MaxAssignments=9,
+        Question=requester_question(task_page(task, [painted["red"]], f"{crowd_server.url}/picture")),
+    )
+    return "Look-alikes"
+
+
+def accept(page, title):
+    """Sign in and take the HIT with this title."""
+    sign_in(page)
+    page.locator("article", has_text=title).locator("button").click()
+    page.wait_for_url("**/assignment/**")
+
+
+def test_the_help_says_what_a_class_is_confused_with_when_asked(page, look_alikes):
+    accept(page, look_alikes)
+    page.keyboard.press("?")
+    stripes = page.locator(".meanings > div", has=page.locator("dt", has_text="Stripes"))
+    hint = stripes.locator("summary")
+    assert hint.inner_text() == "Often confused with: Zigzag, Checks"
+    assert not stripes.locator("li").first.is_visible()
+    hint.focus()
+    page.keyboard.press("Enter")
+    assert stripes.locator("li").all_inner_texts() == [
+        "Z Zigzag — Lines that turn back and forth: chevron.",
+        "C Checks — Lines crossing at right angles: gingham, tartan.",
+    ]
+    assert page.locator(".confused").count() == 2  # stripes and dots; nothing is said of the others
+    page.keyboard.press("z")  # keys answer nothing behind the help
+    page.keyboard.press("Escape")
+    assert page.locator(".item.current input:checked").count() == 0
+
+
+def test_the_hint_speaks_the_workers_language_and_fits_a_phone(chromium, crowd_server, look_alikes):
+    context = chromium.new_context(
+        viewport={"width": 360, "height": 700}, is_mobile=True, has_touch=True, locale="pt-BR"
+    )
+    page = context.new_page()
+    page.goto(crowd_server.url)
+    accept(page, look_alikes)
+    page.locator("#show-help").tap()
+    page.locator(".confused summary", has_text="Ziguezague").tap()
+    assert page.locator(".confused summary").first.inner_text() == "Confunde-se muitas vezes com: Ziguezague, Xadrez"
+    assert page.locator(".confused li").first.is_visible()
+    help_ = page.locator("#help")
+    assert help_.evaluate("d => d.scrollWidth <= d.clientWidth")
+    context.close()
+
+
+def test_a_hit_made_before_there_were_hints_still_works(page, crowd_server, painted, html_question):
+    made = task_page(make_task("apron"), [painted["red"]], f"{crowd_server.url}/picture").model_dump(mode="json")
+    for choice in made["choices"]:
+        del choice["confused_with"]
+    old = f'<script type="application/json" id="{SCRIPT_ID}">{json.dumps(made)}</script>'
+    crowd_server.client().create_hit(
+        Title="Old page", Description="d", Reward="0.10", LifetimeInSeconds=3600, AssignmentDurationInSeconds=600,
+        Question=html_question(f"<!doctype html><html><body>{old}</body></html>"),
+    )  # fmt: skip
+    accept(page, "Old page")
+    page.keyboard.press("?")
+    assert page.locator(".meanings > div").count() == 9
+    assert page.locator(".confused").count() == 0
+    page.keyboard.press("Escape")
+    press(page, "d")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/work?done=1")
 
 
 def test_a_picture_that_does_not_load_says_so(page, work, crowd_server):
