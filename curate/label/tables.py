@@ -9,6 +9,7 @@ import pandas as pd
 
 from curate.label.aggregate import aggregate_task, summary
 from curate.label.count import Filters
+from curate.label.methods import COMPARED_VOTES, Modeled, Wanted, compare, frame_coded, label_by
 from curate.label.rule import Rule
 from curate.label.spread import DUPLICATE, EXPERT, IMPORT, TWIN, copies, with_copies, with_given, with_twins
 from curate.label.taxonomy import current_votes
@@ -26,6 +27,7 @@ class Aggregated:
     votes: pd.DataFrame
     rule: Rule
     said: list[str]
+    model: Modeled | None = None  # the model of workers that made the labels
 
 
 def rule_of(
@@ -43,9 +45,16 @@ def rule_of(
 
 
 def aggregate_workspace(
-    workspace: Workspace, task: Task, rule: Rule, filters: Filters, inherit: bool = False
+    workspace: Workspace,
+    task: Task,
+    rule: Rule,
+    filters: Filters,
+    inherit: bool = False,
+    wanted: Wanted | None = None,
 ) -> Aggregated:
     """Labels of a task from the workspace's votes, given labels, exact copies and, with `inherit`, near twins.
+
+    `wanted` is a model of workers that takes the place of the rule. Where there is gold, every method is held against it.
 
     Writes nothing. Raises UserError when there are neither votes nor given labels.
     """
@@ -66,18 +75,35 @@ def aggregate_workspace(
         labels, audit = aggregate_task(
             _as_one(votes, same), _as_one(hits, same), _as_one(gold, same), task=name, rule=rule, filters=filters
         )
+        labels, told, model = _modeled(labels, audit, rule, wanted, _as_one(gold, same))
         audit = audit.assign(image_id=votes["image_id"])
         labels = _chosen_by(labels, _as_one(votes, same))
     else:
-        labels, audit = LABELS.empty(), votes
-    said = summary(labels, audit, gold)
+        labels, audit, told, model = LABELS.empty(), votes, [], None
+    said = [*summary(labels, audit, gold), *told]
     labels = with_given(labels, given, task.keys, name)
     labels = with_copies(labels, same, name)
     torn = 0
     if inherit:
         labels, torn = with_twins(labels, CLUSTERS.read(workspace.table("clusters")), pictures, name)
     said += _others(labels, torn)
-    return Aggregated(labels, VOTES.check(audit[[c for c in audit.columns if c in VOTES.names]]), rule, said)
+    votes = VOTES.check(audit[[c for c in audit.columns if c in VOTES.names]])
+    return Aggregated(labels, votes, rule, said, model)
+
+
+def _modeled(
+    labels: pd.DataFrame, audit: pd.DataFrame, rule: Rule, wanted: Wanted | None, gold: pd.DataFrame
+) -> tuple[pd.DataFrame, list[str], Modeled | None]:
+    """Labels by the model that is wanted, else as they are; how every method does on gold, as lines; the model."""
+    known = dict(zip(gold["image_id"], gold["label"], strict=True))
+    if wanted is None and (not known or int(audit["dropped"].isna().sum()) > COMPARED_VOTES):
+        return labels, [], None
+    table = LABELS.to_arrow(labels)
+    votes, workers = frame_coded(labels, audit, rule)
+    if wanted is None:
+        return labels, compare(table, votes, rule, known), None
+    made = label_by(wanted, table, votes, workers, rule, known)
+    return LABELS.to_frame(made.labels), made.said, made
 
 
 def _as_one(rows: pd.DataFrame, same: dict[str, str]) -> pd.DataFrame:
