@@ -132,7 +132,8 @@ def _model(blocks: Iterator[Block], rule: Rule, extra: Extra) -> tuple[pa.Table,
     from curate.label.methods import compare, label_by, write_confusion
     from curate.label.models.coded import coded_blocks
 
-    votes, workers, labels = coded_blocks(blocks, rule.classes)
+    # a model's own probabilities take the place of the shares, which are large
+    votes, workers, labels = coded_blocks(blocks, rule.classes, ["label_probs"] if extra.wanted else [])
     if extra.wanted is None:
         return labels, compare(labels, votes, rule, extra.gold)
     made = label_by(extra.wanted, labels, votes, workers, rule, extra.gold)

@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curate.label.count import shares
 from curate.label.models.coded import BLOCK_CELLS, Coded, coded
 from curate.label.models.crowdlab import crowdlab
 from curate.label.models.dawid_skene import dawid_skene
@@ -116,21 +117,18 @@ def _labeled(
         "label": keys,
         "source": pc.if_else(yes, pa.scalar(source, pa.string()), none),
         "n_agree": pc.if_else(mine, pa.array(counts[np.arange(n), best].astype(np.int32)), rows["n_agree"]),
-        "label_probs": _chosen(mine, lists, rows["label_probs"]),
+        "label_probs": _chosen(mine, lists, shares(counts, rows["n_votes"].to_numpy())),
         "method": pc.if_else(yes, pa.scalar(wanted.name), none),
         "dropped": pc.if_else(mine, pc.if_else(yes, none, pa.scalar(NO_AGREEMENT)), rows["dropped"]),
     }
-    for name, column in new.items():
-        rows = rows.set_column(rows.column_names.index(name), name, column)
-    return rows
+    return pa.table({**{name: rows[name] for name in rows.column_names}, **new})
 
 
-def _chosen(mask: pa.Array, yes: pa.Array, no: pa.ChunkedArray) -> pa.ChunkedArray:
+def _chosen(mask: pa.Array, yes: pa.Array, no: pa.Array) -> pa.Array:
     """if_else for lists."""
-    both = pa.chunked_array([yes, *no.chunks]).combine_chunks()
     use = mask.to_numpy(zero_copy_only=False)
     place = np.arange(len(use))
-    return pa.chunked_array([both.take(pa.array(np.where(use, place, place + len(use))))])
+    return pa.concat_arrays([yes, no]).take(pa.array(np.where(use, place, place + len(use))))
 
 
 def run(wanted: Wanted, votes: Coded, classes: Sequence[str], labels: pa.Table) -> Fitted:

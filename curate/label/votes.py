@@ -155,6 +155,7 @@ def connect(size: int, spill: Path | None) -> duckdb.DuckDBPyConnection:
         options["threads"] = len(os.sched_getaffinity(0))
     connection = duckdb.connect(config=options)
     connection.execute("SET TimeZone = 'UTC'")
+    connection.execute("SET enable_progress_bar = false")  # it would write into our results
     return connection
 
 

@@ -14,7 +14,8 @@ from scipy import sparse
 from curate.label.count import Block
 from curate.label.rule import GOLD
 
-BLOCK_CELLS = 4_000_000  # pictures times classes that are in hand at once
+BLOCK_CELLS = 1_000_000  # pictures times classes that are in hand at once
+FLOAT64_CELLS = 2_000_000  # pictures times classes; above, single precision is enough and half as much
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Coded:
 
     def matrix(self) -> sparse.csr_matrix:
         """[T, W * K]: how often the worker gave that picture that label. float32 where the work is large."""
-        kind = np.float32 if self.images * self.classes > 20_000_000 else np.float64
+        kind = np.float32 if self.images * self.classes > FLOAT64_CELLS else np.float64
         ones = np.ones(self.votes, kind)
         columns = self.worker * np.int32(self.classes) + self.label
         return sparse.csr_matrix((ones, (self.image, columns)), (self.images, self.workers * self.classes))
@@ -65,15 +66,18 @@ def coded(votes: pd.DataFrame, images: pd.Index, classes: Sequence[str]) -> tupl
     label = _places(votes["label"], pd.Index(list(classes), dtype="str"))
     worker, workers = pd.factorize(votes["worker_id"], sort=True)
     rows = np.flatnonzero((image >= 0) & (label >= 0) & (worker >= 0))
-    rows = rows[np.lexsort((label[rows], worker[rows], image[rows]))]
+    key = (image[rows] * max(len(workers), 1) + worker[rows]) * max(len(classes), 1) + label[rows]
+    rows = rows[np.argsort(key)]
     whole = image[rows].astype(np.int32), worker[rows].astype(np.int32), label[rows].astype(np.int32)
     return Coded(*whole, images=len(images), workers=len(workers), classes=len(classes)), pd.Index(workers)
 
 
-def coded_blocks(parts: Iterable[Block], classes: Sequence[str]) -> tuple[Coded, pd.Index, pa.Table]:
+def coded_blocks(
+    parts: Iterable[Block], classes: Sequence[str], without: Sequence[str] = ()
+) -> tuple[Coded, pd.Index, pa.Table]:
     """The votes of a stream of blocks that count or are on gold (audit of image_id, worker_id, label), the workers, the labels.
 
-    No text of a vote is held longer than its block.
+    No text of a vote is held longer than its block. `without` names columns of the labels that need not be held.
     """
     place: dict[str, int] = {}
     columns: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
@@ -89,7 +93,7 @@ def coded_blocks(parts: Iterable[Block], classes: Sequence[str]) -> tuple[Coded,
         who = who.combine_chunks().dictionary_encode()
         codes = np.array([place.setdefault(name, len(place)) for name in who.dictionary.to_pylist()], np.int32)
         columns.append((image.astype(np.int32), codes[who.indices.to_numpy()], said.astype(np.int32)))
-        labels.append(part.labels)
+        labels.append(part.labels.drop_columns(list(without)))
         done += part.labels.num_rows
     names = np.array(list(place), dtype=object)
     order = np.argsort(names, kind="stable")

@@ -125,10 +125,10 @@ def _log_said(confusion: np.ndarray, kind: np.dtype) -> np.ndarray:
 
 def _probs(part: sparse.csr_matrix, scores: np.ndarray, prior: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Class probabilities [n, K] of some pictures and the log-likelihood [n] of their votes."""
-    found = part @ scores
-    found += np.log(prior).astype(found.dtype)
-    top = found.max(axis=1, keepdims=True)
-    np.exp(found - top, out=found)
-    total = found.sum(axis=1, keepdims=True)
+    found = np.ascontiguousarray((part @ scores).T)  # [K, n]: reducing over few classes is quick only along long rows
+    found += np.log(prior).astype(found.dtype)[:, None]
+    top = found.max(axis=0)
+    np.exp(np.subtract(found, top, out=found), out=found)
+    total = found.sum(axis=0)
     found /= total
-    return found, (top + np.log(total))[:, 0]
+    return np.ascontiguousarray(found.T), top + np.log(total)
