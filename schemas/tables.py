@@ -180,7 +180,7 @@ HITS = Table(
 VOTES = Table(
     "votes",
     ("assignment_id", "image_id", "task"),
-    "curate hits collect",
+    "curate hits collect` or `curate import votes",
     (
         C("assignment_id", "string", "one worker's pass over one HIT"),
         _IMAGE_ID,
@@ -200,6 +200,8 @@ VOTES = Table(
             "time spent on this picture, or the assignment's time divided by its pictures",
             null=True,
         ),
+        C("chosen_by", "string", "why the picture was asked about, of imported votes; else HITS say it", null=True),
+        C("taxonomy_version", "int32", "class list that `label` is a key of; missing = that of its HIT", null=True),
         _DROPPED,
     ),
 )
@@ -238,6 +240,7 @@ GIVEN = Table(
         C("source", "string", "expert (wins over votes) or import (stands where votes make no label)"),
         C("given_by", "string", "who, or the file it came from"),
         C("given_at", "time", "when it came in"),
+        C("chosen_by", "string", "why these pictures were labeled: random, …; only random is tested on", null=True),
         C("note", "string", "reason given by a person", null=True),
     ),
 )

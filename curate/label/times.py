@@ -23,7 +23,7 @@ ZONES = {
     "AKST": -9, "AKDT": -8, "HST": -10,
 }  # fmt: skip
 _MONTHS = dict(
-    zip("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(" "), range(1, 13), strict=True)
+    zip(["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"], range(1, 13), strict=True)
 )  # in any locale
 
 _ISO = re.compile(
