@@ -49,6 +49,9 @@ def open_any(path: Path, form: str = "auto") -> Opened:
     if text.lstrip("\ufeff \t\r\n")[:1] in ("[", "{"):
         return _checked(_of_json(read_json(text, path), path), form)
     frame = read_csv(text, path)
+    if form in ("auto", label_studio.TOOL) and {"annotator", "annotation_id", "lead_time"} <= set(frame.columns):
+        records = frame.astype(object).where(frame.notna(), None).to_dict("records")
+        return Opened(label_studio.TOOL, path, data=records)
     is_mturk = all(name in frame.columns for name in mturk.NEEDED)
     tool = form if form in (mturk.TOOL, plain.TOOL) else (mturk.TOOL if is_mturk else plain.TOOL)
     return _checked(Opened(tool, path, frame), form)

@@ -1,4 +1,4 @@
-"""Label Studio's exports: JSON (tasks with all their annotations) and JSON-MIN (a record an annotation)."""
+"""Label Studio's exports: JSON (tasks with all their annotations), JSON-MIN and CSV (a record an annotation)."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def _image_key(data: list[Mapping[str, Any]], path: Path, hints: Hints) -> str:
 
 
 def _read_min(records: list[Mapping[str, Any]], path: Path, hints: Hints) -> Reading:
-    """JSON-MIN: the task's data and the answers stand side by side in one flat record."""
+    """JSON-MIN and CSV: the task's data and the answers stand side by side in one flat record."""
     fields = {key: None for record in records for key in record if key not in _MIN}
     label = _min_label(records, list(fields), path, hints)
     image = _image_key([{k: v for k, v in one.items() if k in fields and k != label} for one in records], path, hints)

@@ -135,29 +135,25 @@ def _picture_columns(frame: pd.DataFrame, inputs: list[str], path: Path, hints: 
             if group_of(column) and column.removesuffix(group_of(column)) == name.removesuffix(group_of(name))
         }
         return dict(numbered) or {None: named_column(frame, name, path, "--image-column")}
-    looks = [name for name in inputs if _looks_like_pictures(frame[name])]
-    for names in (
-        [name for name in looks if _PICTURE_NAMES.search(name)],
-        looks,
-        [name for name in inputs if _PICTURE_NAMES.search(name)],
-        [name for name in inputs if _PLACE_NAMES.search(name)],
-        inputs,
-    ):
-        numbers = [number_of(name) for name in names]
-        if len(names) == 1:
-            return {None: names[0]}
-        if names and None not in numbers and len(set(numbers)) == len(names):
-            return dict(zip(numbers, names, strict=True))
-        if names:
-            break
+    stems: dict[str, list[str]] = {}
+    for column in inputs:
+        stems.setdefault(column.removesuffix(group_of(column)), []).append(column)
+    look = {stem for stem, names in stems.items() if _look_like_pictures(frame[names])}
+    called = {stem for stem in stems if _PICTURE_NAMES.search(stem)}
+    places = {stem for stem in stems if _PLACE_NAMES.search(stem)}
+    best: set[str] = next(filter(None, (look & called, look, called, places, set(stems))), set())
+    if len(best) == 1:
+        names = stems[best.pop()]
+        return {None: names[0]} if len(names) == 1 else {number_of(name): name for name in names}
     raise UserError(
         f"{path}: which column is the picture? It has {listing(inputs) or 'no Input.* columns'}; say --image-column NAME"
     )
 
 
-def _looks_like_pictures(values: pd.Series) -> bool:
-    said = values.dropna().head(50)
-    return bool(len(said)) and bool(said.str.contains(_PICTURE_FILE).all() or said.str.fullmatch(_HASH).all())
+def _look_like_pictures(columns: pd.DataFrame) -> bool:
+    """Whether most values are files of pictures, or image_ids."""
+    said = columns.head(50).stack().astype("str")
+    return bool(len(said)) and bool((said.str.contains(_PICTURE_FILE) | said.str.fullmatch(_HASH)).mean() > 0.5)
 
 
 def _label_fields(

@@ -39,6 +39,8 @@ def read_plain(frame: pd.DataFrame, path: Path, hints: Hints, voters: bool = Tru
         asked = hints.image_column if what == "picture" else hints.label_column
         if asked:
             columns[what] = named_column(frame, asked, path, option)
+    if columns["answer"] is None:
+        columns["answer"] = _holds_classes(frame, set(columns.values()), hints)
     missing = [
         what for what in ("picture", "worker", "answer") if columns[what] is None and (voters or what != "worker")
     ]
@@ -57,9 +59,23 @@ def read_plain(frame: pd.DataFrame, path: Path, hints: Hints, voters: bool = Tru
     for what in ("picture", "worker", "answer", "status", "assignment", "hit", "note"):
         if what in rows:
             rows[what] = _text(rows[what])
+    if (
+        "answer" in frame.columns and columns["answer"] != "answer"
+    ):  # our own votes: `cannot_see` stands in answer alone
+        rows["answer"] = rows["answer"].fillna(_text(frame["answer"]))
     if "seconds" in rows:
         rows["seconds"] = [seconds_of(value, decimal) for value in rows["seconds"]]
     return Reading(TOOL, path, rows.assign(row=frame.index), Counter())
+
+
+def _holds_classes(frame: pd.DataFrame, used: set[str | None], hints: Hints) -> str | None:
+    """The one column most of whose values name classes of the task, whatever it is called."""
+    found = []
+    for name in frame.columns:
+        said = frame[name].dropna().head(200).astype("str") if name not in used else frame[name].head(0)
+        if len(said) and said.map(hints.is_class).mean() > 0.5:
+            found.append(str(name))
+    return found[0] if len(found) == 1 else None
 
 
 def _text(values: pd.Series) -> pd.Series:

@@ -16,6 +16,7 @@ import pandas as pd
 
 from schemas.errors import TableError, UserError
 from schemas.table import read_parquet
+from schemas.tables import TABLES
 
 # The columns of `Reading.answers`, one row an answer about one picture, everything as the file has it.
 COLUMNS = ("picture", "worker", "answer", "status", "time", "seconds", "assignment", "hit", "note", "row")
@@ -157,12 +158,20 @@ def _torn(text: str, separator: str) -> str | None:
 def read_table(path: Path, text: str | None = None) -> pd.DataFrame:
     """A Parquet or CSV file, or a JSON list of plain records; the index says which line or row."""
     if text is None:
-        frame = read_parquet(path).to_pandas()
+        frame = _read_parquet(path)
         if frame.empty:
             raise UserError(f"{path}: holds no rows")
         frame.index = pd.Index([f"row {row + 1}" for row in range(len(frame))])
         return frame
     return read_csv(text, path)
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    """Anybody's Parquet file, or one of our tables, whose version is checked."""
+    table = read_parquet(path)
+    name = (table.schema.metadata or {}).get(b"consenso.table", b"").decode()
+    ours = next((one for one in TABLES if one.name == name), None)
+    return ours.read(path) if ours else table.to_pandas()
 
 
 def column_of(frame: pd.DataFrame, names: Sequence[str]) -> str | None:
