@@ -62,16 +62,17 @@ class Classes:
     def check(self, labels: Iterable[str], where: Path) -> None:
         """Raise one clear line when some of the labels are no class: the first ones, their counts, the nearest class."""
         counts = Counter(labels)
+        if len(counts) > MOST_CLASSES + len(self.mapped):
+            example = min(counts, key=lambda label: (-counts[label], label))
+            raise UserError(
+                f"{where}: {len(counts)} different labels, for example {_short(example)}; at most {MOST_CLASSES} are classes. "
+                "Is it the right column? Name it with --label-column"
+            )
         unknown = {label: count for label, count in counts.items() if not self.knows(label) and SEVERAL not in label}
         if not unknown:
             return
         total = sum(unknown.values())
         first = sorted(unknown, key=lambda label: (-unknown[label], label))
-        if len(unknown) > MOST_CLASSES:
-            raise UserError(
-                f"{where}: {len(unknown)} different labels, for example {_short(first[0])}; at most {MOST_CLASSES} are "
-                "classes. Is it the right column? Name it with --label-column"
-            )
         shown = "; ".join(f"{_short(label)} ({unknown[label]}){self._near(label)}" for label in first[:3])
         more = f"; and {len(first) - 3} more" if len(first) > 3 else ""
         raise UserError(

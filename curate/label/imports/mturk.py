@@ -12,13 +12,14 @@ from typing import Any
 import pandas as pd
 
 from curate.label.imports.answers import fields_of, group_of, number_of
-from curate.label.imports.reading import STATUSES, Hints, Reading, listing, named_column, rows_of
+from curate.label.imports.reading import COLUMNS, STATUSES, Hints, Reading, listing, named_column
 from curate.label.imports.reading import number_of as seconds_of
 from schemas.errors import UserError
 from schemas.question import SECONDS
 
 TOOL = "mturk"
 NEEDED = ("HITId", "AssignmentId", "WorkerId")
+_ORDER = ("picture", "answer", "seconds", "worker", "status", "time", "assignment", "hit", "note", "row")
 _HASH = re.compile(r"[0-9a-f]{64}")
 _PICTURE_NAMES = re.compile(r"(?i)image|picture|photo|img|foto|imagen|imagem")
 _PLACE_NAMES = re.compile(r"(?i)url|file|path|key|src|source")
@@ -52,7 +53,7 @@ def read_mturk(frame: pd.DataFrame, path: Path, hints: Hints) -> Reading:
     if by_id:
         pictures = {}
     labels = {} if by_id else _label_fields(fields, sent, set(pictures), path, hints)
-    rows: list[dict[str, Any]] = []
+    found: dict[str, list[Any]] = {name: [] for name in COLUMNS}
     skipped: Counter[str] = Counter()
     for row, where in enumerate(frame.index):
         asked = (
@@ -62,22 +63,17 @@ def read_mturk(frame: pd.DataFrame, path: Path, hints: Hints) -> Reading:
         )
         if not asked:
             skipped["assignments without a picture"] += 1
+            continue
         whole = seconds_of(_at(columns, "WorkTimeInSeconds", row))
+        same = (
+            _at(columns, "WorkerId", row), _status(columns, row), _at(columns, "SubmitTime", row),
+            _at(columns, "AssignmentId", row), _at(columns, "HITId", row), None, where,
+        )  # fmt: skip
         for picture, answer, said in asked:
-            rows.append(
-                {
-                    "picture": picture,
-                    "worker": _at(columns, "WorkerId", row),
-                    "answer": answer,
-                    "status": _status(columns, row),
-                    "time": _at(columns, "SubmitTime", row),
-                    "seconds": seconds_of(said) if said else (None if whole is None else whole / len(asked)),
-                    "assignment": _at(columns, "AssignmentId", row),
-                    "hit": _at(columns, "HITId", row),
-                    "row": where,
-                }
-            )
-    return Reading(TOOL, path, rows_of(rows), skipped)
+            seconds = seconds_of(said) if said else (None if whole is None else whole / len(asked))
+            for name, value in zip(_ORDER, (picture, answer, seconds, *same), strict=True):
+                found[name].append(value)
+    return Reading(TOOL, path, pd.DataFrame(found, dtype=object), skipped)
 
 
 def _at(columns: Mapping[str, list[Any]], name: str, row: int) -> str | None:

@@ -125,24 +125,25 @@ def read_csv(text: str, path: Path) -> pd.DataFrame:
     if twice:
         raise UserError(f"{path}: column {twice[0]!r} stands there twice; rename one")
     frame.columns = [str(name).strip() for name in frame.columns]
+    rows = len(frame)
     frame = frame[frame.notna().any(axis=1)]
     if frame.empty:
         raise UserError(f"{path}: holds no rows below its head; export the results again")
-    frame.index = pd.Index(_lines(text, separator, frame.index))
+    frame.index = pd.Index(_lines(text, separator, frame.index, rows))
     if separator == ";":
         frame.attrs["decimal"] = ","
     return frame
 
 
-def _lines(text: str, separator: str, rows: pd.Index) -> list[str]:
-    """`line 7` for each row: the line of the file on which it ends."""
-    if '"' not in text:
-        empty = [number for number, line in enumerate(text.split("\n"), start=1) if not line.strip()]
-        if not empty or empty == [text.count("\n") + 1]:
-            return [f"line {row + 2}" for row in rows]
-    reader = csv.reader(io.StringIO(text), delimiter=separator)
-    ends = [reader.line_num for values in reader if values]
-    return [f"line {ends[row + 1]}" for row in rows]
+def _lines(text: str, separator: str, kept: pd.Index, rows: int) -> list[str]:
+    """`line 7` for each row that is kept: the line of the file on which it ends."""
+    if text.rstrip("\r\n").count("\n") == rows:  # no empty lines, no line breaks inside values
+        return [f"line {row + 2}" for row in kept]
+    reader = csv.reader(io.StringIO(text), delimiter=separator, skipinitialspace=True)
+    ends = [reader.line_num for values in reader if any(values) or len(values) > 1]
+    if len(ends) != rows + 1:
+        return [f"row {row + 1}" for row in kept]
+    return [f"line {ends[row + 1]}" for row in kept]
 
 
 def _torn(text: str, separator: str) -> str | None:

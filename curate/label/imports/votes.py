@@ -210,18 +210,17 @@ def merge(before: pd.DataFrame, rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.Da
 
     A vote that is there and says the same stays untouched, whatever else the file says.
     """
-    there = before.set_index(_KEY)[_WHAT_COUNTS].astype(object)
-    key = pd.MultiIndex.from_frame(rows[_KEY])
-    is_new = ~key.isin(there.index)
-    old = there.reindex(key).reset_index(drop=True)
     rows = rows.reset_index(drop=True)
+    old = rows[_KEY].merge(before[[*_KEY, *_WHAT_COUNTS, "source"]], "left", _KEY)  # one row each: a key names one vote
+    is_new = old["source"].isna()
     rows["chosen_by"] = rows["chosen_by"].fillna(old["chosen_by"])  # said once, it need not be said again
-    here = rows[_WHAT_COUNTS].astype(object)
-    changed = ~is_new & ~((here == old) | (here.isna() & old.isna())).all(axis=1).to_numpy()
-    fresh = rows[is_new | changed]
+    differs = [(rows[name] != old[name]) & ~(rows[name].isna() & old[name].isna()) for name in _WHAT_COUNTS]
+    changed = pd.concat(differs, axis=1).any(axis=1) & (
+        old["source"] == SOURCE
+    )  # a crowd's own votes are never touched
     replaced = pd.MultiIndex.from_frame(before[_KEY]).isin(pd.MultiIndex.from_frame(rows.loc[changed, _KEY]))
-    parts = [part.astype(object) for part in (before[~replaced], fresh) if len(part)]
-    both = pd.concat(parts, ignore_index=True) if parts else before
+    parts = [part for part in (before[~replaced], rows[is_new | changed]) if len(part)]
+    both = pd.concat([part.astype(object) for part in parts]) if len(parts) > 1 else parts[0] if parts else before
     after = VOTES.check(both.sort_values(["submitted_at", "assignment_id", "image_id"], ignore_index=True))
     return after, rows, int(is_new.sum()), int(changed.sum())
 

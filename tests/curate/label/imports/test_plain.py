@@ -135,6 +135,25 @@ def test_votes_of_a_crowd_stay_and_the_next_step_keeps_them_apart(
     assert votes.loc[votes["source"] == "crowd", "dropped"].isna().sum() == 1
 
 
+def test_a_crowds_own_votes_are_never_touched(person: Any, tmp_path: Path, ids: dict[str, str]) -> None:
+    row = {
+        "assignment_id": "1", "image_id": ids["a"], "task": "apron", "hit_id": "h", "worker_id": "A0123456789ABC", "round": 1,
+        "endpoint": "e", "assignment_status": "Approved", "source": "crowd", "answer": "dots", "label": "dots",
+        "submitted_at": "2026-01-05T10:20:30Z",
+    }  # fmt: skip
+    VOTES.write(VOTES.frame([row]), person.shop.of_task("apron", "votes"))
+    head = "assignment_id,image_id,worker_id,label,submitted_at"
+    lines = [
+        f"{n},{ids[p]},A0123456789ABC,{c},2026-01-05T10:20:30Z" for n, p, c in [(1, "a", "stars"), (2, "b", "plain")]
+    ]
+    assert "votes: 1 added, 1 here already" in person.imports("votes", csv(tmp_path / "v.csv", head, *lines))
+    assert sorted(zip(person.votes["source"], person.votes["label"], strict=True)) == [
+        ("crowd", "dots"),
+        ("imported", "plain"),
+    ]
+    assert set(person.votes["worker_id"]) == {"A0123456789ABC"}
+
+
 def test_imported_votes_become_labels(person: Any, tmp_path: Path, ids: dict[str, str]) -> None:
     rows = [f"{ids['a']},{w},dots" for w in "xyz"] + [
         f"{ids['b']},{w},{c}" for w, c in zip("xyz", ["stars", "dots", "plain"], strict=True)
