@@ -176,9 +176,9 @@ def _min_label(records: list[Mapping[str, Any]], fields: list[str], path: Path, 
 
 
 def _worker(by: Any) -> str | None:
-    """The id of who annotated: a number, an object with an id or an e-mail, or the e-mail itself."""
+    """Who annotated: a number, an e-mail, or an object with both, of which the short exports keep the e-mail."""
     if isinstance(by, Mapping):
-        by = by.get("id", by.get("email"))
+        by = by.get("email") or by.get("id")
     return _text(by)
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.label.times import ZONES, to_utc
@@ -91,6 +91,7 @@ moments = st.datetimes(datetime(1975, 1, 1), datetime(2100, 1, 1))
 zones = st.integers(-12 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(moments, zones, st.sampled_from(sorted(ZONES)), st.integers(0, 5)), min_size=1, max_size=8))
 def test_a_moment_comes_back_from_every_format(cases: list[tuple[datetime, timezone, str, int]]) -> None:
     """Formats and zones mixed at random in one column; each written as its tool would, to that tool's precision."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.label.imports.classes import Classes, folded
@@ -35,6 +35,7 @@ def test_a_name_that_two_classes_have_means_neither_and_a_key_always_its_own() -
     assert [classes.key(label) for label in ("Liso", "plain", "Plain", "flat")] == [None, "plain", "plain", "flat"]
 
 
+@settings(deadline=None)
 @given(st.sampled_from([(c.key, name) for c in make_task("apron").classes for name in c.name.values()]), st.data())
 def test_case_spaces_and_accents_never_matter(pair: tuple[str, str], data: st.DataObject) -> None:
     key, name = pair

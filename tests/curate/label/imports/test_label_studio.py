@@ -9,6 +9,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from curate.database import connect
+
 CONFIG = """<View><Image name="image" value="$image"/><Choices name="pattern" toName="image">
 <Choice value="dots"/><Choice value="stars"/><Choice value="plain"/></Choices></View>"""
 
@@ -75,9 +77,11 @@ def test_the_short_exports_that_its_own_converter_makes_are_the_same_votes(
     person.imports("votes", short)
     assert person.said() == ["a dots", "a stars", "b plain"]
     before = person.votes
-    if form == "JSON_MIN":
-        assert "nothing new" in person.imports("votes", export)
-        pd.testing.assert_frame_equal(person.votes, before)
+    assert "nothing new" in person.imports("votes", export)
+    pd.testing.assert_frame_equal(person.votes, before)
+    people = connect(person.shop.root / "people.db")
+    assert {row["name"] for row in people.execute("SELECT name FROM imported_worker")} == {"7", "ana@example.org"}
+    people.close()
 
 
 def test_what_nobody_finished_is_left_out_with_its_reason(person: Any, tmp_path: Path, places: dict[str, str]) -> None:

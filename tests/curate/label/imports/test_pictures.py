@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.label.imports.pictures import Pictures
@@ -75,6 +75,7 @@ def test_two_folders_never_mean_one_picture_by_its_name_alone() -> None:
 parts = st.lists(st.sampled_from(["x", "y", "z"]), min_size=1, max_size=4).map("/".join)
 
 
+@settings(deadline=None)
 @given(st.dictionaries(parts.map(lambda path: f"{path}.jpg"), st.sampled_from(sorted(IDS)), min_size=1, max_size=8))
 def test_every_own_path_means_its_own_picture_and_every_reference_is_accounted_for(places: dict[str, str]) -> None:
     stored = pd.DataFrame({"image_id": list(IDS.values()), "blob": [f"blobs/{i}.jpg" for i in IDS.values()]})
