@@ -61,7 +61,7 @@ def import_votes_command(
 
     here = open_workspace(workspace)
     asked = here.task(task)
-    hints = Hints(image_column, label_column, manifest)
+    hints = Hints(image_column, label_column, manifest=manifest)
     options = Options(form, hints, map_file, unknown, one_class, chosen_by)
     path = here.of_task(asked.task, "votes")
     with here.lock("curate import votes"):

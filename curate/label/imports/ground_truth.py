@@ -18,6 +18,7 @@ from curate.label.imports.answers import fields_of
 from curate.label.imports.reading import Hints, Reading, listing, read_json, read_text, rows_of
 from curate.label.imports.reading import number_of as seconds_of
 from schemas.errors import UserError
+from schemas.progress import progress
 
 TOOL = "ground-truth"
 LABELS_ONLY = (
@@ -81,7 +82,7 @@ def read_folder(path: Path, hints: Hints) -> Reading:
     addresses = _addresses(path, requests, hints)
     rows = []
     skipped: Counter[str] = Counter()
-    for file in responses:
+    for file in _counted(responses):
         response = read_json(read_text(file), file)
         if not _is_response(response):
             skipped["files that hold no worker's answer"] += 1
@@ -94,6 +95,13 @@ def read_folder(path: Path, hints: Hints) -> Reading:
     if not rows:
         raise UserError(f"{path}: no answer belongs to a line of the manifest; name the job's own with --manifest FILE")
     return Reading(TOOL, path, rows_of(rows), skipped)
+
+
+def _counted(files: list[Path]) -> Iterator[Path]:
+    with progress(len(files), "answers") as bar:
+        for file in files:
+            yield file
+            bar.update()
 
 
 def _job(path: Path) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
@@ -56,9 +56,7 @@ def import_labels(workspace: Workspace, task: Task, path: Path, options: Options
     classes = Classes.of(task, options.map_file)
     pictures = pictures_of(workspace)
     hints = options.hints
-    reading = read_labels(
-        open_any(path, options.form), Hints(hints.image_column, hints.label_column, None, classes.knows)
-    )
+    reading = read_labels(open_any(path, options.form), replace(hints, task=task.task, is_class=classes.knows))
     to_keys(reading, classes)
     empty = _drop_empty(reading)
     if reading.answers.empty:

@@ -63,13 +63,9 @@ def match(reading: Reading, pictures: Pictures) -> Matched:
     image_id = references.map(matches.found)
     if image_id.isna().all():
         wrong = sorted([*matches.unknown, *matches.ambiguous])
-        how = (
-            f"{len(matches.ambiguous)} of its names are shared by several pictures"
-            if matches.ambiguous
-            else "none is here"
-        )
+        shared = f" ({len(matches.ambiguous)} names are shared by several)" if matches.ambiguous else ""
         raise UserError(
-            f"{reading.path}: {len(wrong)} pictures, and {how}; first {wrong[0]}, while this workspace has e.g. "
+            f"{reading.path}: none of its {len(wrong)} pictures is in this workspace{shared}: first {wrong[0]}, while here is e.g. "
             f"{pictures.example()}. Take the pictures in first (`curate import folder DIR` or `curate scrape URL`), or name "
             "their column with --image-column"
         )

@@ -34,6 +34,10 @@ def read_plain(frame: pd.DataFrame, path: Path, hints: Hints, voters: bool = Tru
 
     A table of ours that says its votes are simulated is refused: real and simulated votes never mix.
     """
+    skipped: Counter[str] = Counter()
+    if "task" in frame.columns and (of_task := frame["task"].astype("str") == hints.task).any():
+        skipped["rows of other tasks"] += int((~of_task).sum())
+        frame = frame[of_task]
     columns = {what: column_of(frame, names) for what, names in NAMES.items()}
     for what, option in _NEEDED.items():
         asked = hints.image_column if what == "picture" else hints.label_column
@@ -65,7 +69,7 @@ def read_plain(frame: pd.DataFrame, path: Path, hints: Hints, voters: bool = Tru
         rows["answer"] = rows["answer"].fillna(_text(frame["answer"]))
     if "seconds" in rows:
         rows["seconds"] = [seconds_of(value, decimal) for value in rows["seconds"]]
-    return Reading(TOOL, path, rows.assign(row=frame.index), Counter())
+    return Reading(TOOL, path, rows.assign(row=frame.index), +skipped)
 
 
 def _holds_classes(frame: pd.DataFrame, used: set[str | None], hints: Hints) -> str | None:

@@ -43,6 +43,7 @@ class Hints:
 
     image_column: str | None = None
     label_column: str | None = None
+    task: str | None = None  # rows that a table says are of another one stay out
     manifest: Path | None = None  # Ground Truth: says which picture an object number is
     is_class: Callable[[str], bool] = lambda _: False  # whether a text names a class of the task
 

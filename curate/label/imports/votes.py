@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
@@ -90,7 +90,7 @@ def import_votes(workspace: Workspace, task: Task, path: Path, options: Options)
 def _read(path: Path, classes: Classes, options: Options) -> Reading:
     opened = open_any(path, options.form)
     hints = options.hints
-    reading = read_votes(opened, Hints(hints.image_column, hints.label_column, hints.manifest, classes.knows))
+    reading = read_votes(opened, replace(hints, task=classes.task.task, is_class=classes.knows))
     if reading.answers.empty:
         why = "; ".join(f"{count} {reason}" for reason, count in reading.skipped.most_common())
         raise UserError(f"{path}: is {CALLED[reading.tool]}, and holds no votes{f' ({why})' if why else ''}")

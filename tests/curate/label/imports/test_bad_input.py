@@ -72,7 +72,7 @@ CASES: list[tuple[str, Callable[[Path], None], list[str], str]] = [
     ("zone.csv", lines(f"{A},x,dots,Mon Jan 05 10:20:30 BRT 2026"), [], "has a zone 'BRT' that is not known here"),
     ("notime.csv", lines(f"{A},x,dots,"), [], "the time is missing in 1 of 3 answers (line 4 first)"),
     ("nopicture.csv", lines(f",x,dots,{DAY}"), [], "the picture is missing in 1 of 3 answers (line 4)"),
-    ("elsewhere.csv", lines(f"img/1.jpg,x,dots,{DAY}", start=[HEAD]), [], "1 pictures, and none is here; first img/1.jpg, while this workspace has e.g. https://shop"),
+    ("elsewhere.csv", lines(f"img/1.jpg,x,dots,{DAY}", start=[HEAD]), [], "none of its 1 pictures is in this workspace: first img/1.jpg, while here is e.g. https://shop"),
     ("oneclass.csv", lines(f"{A},w,dots,{DAY}", f"{B},v,dots,{DAY}", start=[HEAD]), [], "all 2 votes say dots, one class only"),
     ("status.csv", lines(start=[f"{HEAD},assignment_status", f"{A},w,dots,{DAY},Lost"]), [], "line 2: assignment status 'Lost' is not known; it can be Submitted"),
     ("torn.csv", lines("x,y,z,1,2,3"), [], "cannot be read as CSV: line 4 has 6 values, the first line names 4 columns"),

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from schemas.tables import VOTES
+from schemas.tables import CLUSTERS, PICTURES, VOTES
 
 
 def csv(path: Path, *lines: str, encoding: str = "utf-8") -> Path:
@@ -162,3 +162,24 @@ def test_imported_votes_become_labels(person: Any, tmp_path: Path, ids: dict[str
     code, out, err = person.type("aggregate")
     assert (code, err) == (0, "")
     assert "1 of 2 pictures labeled (50.0 %); 1 no_agreement" in out
+
+
+def test_rows_that_a_table_says_are_of_another_task_stay_out(person: Any, tmp_path: Path, ids: dict[str, str]) -> None:
+    rows = [f"{ids['a']},w,dots,apron", f"{ids['b']},w,stars,apron", f"{ids['c']},w,red,color"]
+    said = person.imports("votes", csv(tmp_path / "v.csv", "image_id,worker_id,label,task", *rows))
+    assert "left out: 1 rows of other tasks" in said
+    assert person.said() == ["a dots", "b stars"]
+
+
+def test_status_counts_imported_votes_and_sends_nobody_to_the_crowd(
+    person: Any, tmp_path: Path, ids: dict[str, str]
+) -> None:
+    rows = [f"{ids['a']},w,dots", f"{ids['b']},w,stars"]
+    pictures = PICTURES.read(person.shop.table("pictures")).assign(format="JPEG")
+    PICTURES.write(pictures, person.shop.table("pictures"))
+    CLUSTERS.write(CLUSTERS.empty(), person.shop.table("clusters"))
+    assert "next      curate gold import" in person.type("status")[1]
+    person.imports("votes", csv(tmp_path / "v.csv", "image_id,worker_id,label", *rows))
+    status = person.type("status")[1]
+    assert "votes     2 from 1 workers (imported)" in status
+    assert "next      curate aggregate" in status
