@@ -58,7 +58,7 @@ def _task(workspace: Workspace, name: str) -> list[str]:
     votes = VOTES.read_if_there(workspace.of_task(name, "votes"))
     if len(hits):
         wanted = int(hits.drop_duplicates("hit_id")["max_assignments"].sum())
-        came = votes["assignment_id"].nunique()
+        came = votes.loc[votes["source"] != "imported", "assignment_id"].nunique()
         lines.append(_line("HITs", f"{hits['hit_id'].nunique():,}; {came:,} of {wanted:,} assignments collected"))
     if len(votes):
         workers = votes["worker_id"].nunique()
@@ -105,17 +105,24 @@ def _money(workspace: Workspace, task: str, budget_usd: float) -> list[str]:
 
 
 def _next(workspace: Workspace, task: str) -> str:
-    """The first command whose result is not there yet."""
+    """The first command whose result is not there yet; votes and labels that were imported need no crowd."""
+
+    def voted() -> bool:
+        return any(workspace.of_task(task, name).exists() for name in ("votes", "given"))
+
     steps: list[tuple[Callable[[], bool], str]] = [
         (lambda: workspace.table("pictures").exists(), "curate scrape URL, or curate import folder DIR"),
         (lambda: _checked(workspace.table("pictures")), "curate check"),
         (lambda: workspace.table("clusters").exists(), "curate dedup"),
-        (lambda: workspace.of_task(task, "gold").exists(), "curate gold import FILE (pictures whose answer you know)"),
         (
-            lambda: workspace.of_task(task, "hits").exists(),
+            lambda: voted() or workspace.of_task(task, "gold").exists(),
+            "curate gold import FILE (pictures whose answer you know)",
+        ),
+        (
+            lambda: voted() or workspace.of_task(task, "hits").exists(),
             "curate crowd serve; curate qual create; curate hits create --images N",
         ),
-        (lambda: workspace.of_task(task, "votes").exists(), "curate hits collect, once people have answered"),
+        (voted, "curate hits collect, once people have answered"),
         (lambda: workspace.of_task(task, "labels").exists(), "curate aggregate"),
         (lambda: workspace.of_task(task, "splits").exists(), "curate split"),
     ]

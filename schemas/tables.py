@@ -180,7 +180,7 @@ HITS = Table(
 VOTES = Table(
     "votes",
     ("assignment_id", "image_id", "task"),
-    "curate hits collect",
+    "curate hits collect` or `curate import votes",
     (
         C("assignment_id", "string", "one worker's pass over one HIT"),
         _IMAGE_ID,

@@ -7,16 +7,18 @@ from typing import Annotated
 
 import typer
 
+from curate.commands import imports
 from curate.commands.options import TaskOption, WorkspaceOption
 
 
 def register(app: typer.Typer) -> None:
     """Add `scrape` and `import …`."""
-    imports = typer.Typer(no_args_is_help=True, help="Take in pictures and known labels that you have already.")
+    group = typer.Typer(no_args_is_help=True, help="Take in pictures, votes and labels that you have already.")
     app.command("scrape")(scrape_command)
-    app.add_typer(imports, name="import")
-    imports.command("folder")(import_folder_command)
-    imports.command("truth")(import_truth_command)
+    app.add_typer(group, name="import")
+    group.command("folder")(import_folder_command)
+    group.command("truth")(import_truth_command)
+    imports.add_to(group)
 
 
 def scrape_command(

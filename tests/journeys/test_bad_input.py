@@ -14,6 +14,8 @@ COMMANDS = [
     ("curate dedup", "pictures.parquet"),
     ("curate import folder none", "none: no such folder"),
     ("curate import truth none.csv", "no such file"),
+    ("curate import votes none.csv", "pictures.parquet"),
+    ("curate import labels none.csv", "pictures.parquet"),
     ("curate gold import none.csv", "no such file"),
     ("curate qual create", "gold"),
     ("curate hits create --images 10 --yes", "no such file"),

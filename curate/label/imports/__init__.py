@@ -1,0 +1,1 @@
+"""Votes and labels that other tools hold move in."""
