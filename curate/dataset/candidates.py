@@ -84,7 +84,8 @@ def pool(
     seen = appearances.sort_values(["first_seen_at", "marketplace", "listing_id", "position"]).drop_duplicates(
         "image_id"
     )
-    rows["marketplace"] = rows["image_id"].map(seen.set_index("image_id")["marketplace"]).fillna("none").astype(str)
+    first = dict(zip(seen["image_id"], seen["marketplace"], strict=True))
+    rows["marketplace"] = [first.get(image_id, "none") for image_id in rows["image_id"]]
     said = labels[["image_id", "label", "source", "n_votes", "n_agree", "label_probs"]]
     rows = rows.merge(said, on="image_id", how="left")
     rows = rows.merge(splits[["image_id", "split", "split_reason"]], on="image_id", how="left")
