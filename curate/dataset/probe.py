@@ -19,9 +19,7 @@ from schemas.tables import PREDICTIONS
 
 FOLDS = 5
 AXES = 256  # principal axes kept of the vectors: a quarter of the work at the same accuracy, see docs/benchmarks.md
-STRENGTH = (
-    10.0  # inverse of the penalty on vectors of unit variance per axis on average; the figures barely depend on it
-)
+STRENGTH = 100.0  # of all labels together against the penalty on the weights: 30 to 300 make hardly a difference
 ROUNDS = 200  # of L-BFGS, at most
 
 Blocks = Callable[[], Iterator[tuple[list[str], np.ndarray]]]  # reads the vectors anew: image_ids and float32 [n, d]
