@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 from small_network import vectors as network_vectors
 
-from curate.dataset.candidates import Rule, pool
+from curate.dataset.candidates import DISPUTED, WAITING, Rule, pool
 from curate.dataset.probe import probe
 from curate.dataset.recheck import select_to_recheck
 from curate.dataset.select import Wish, select_to_label
@@ -78,7 +78,7 @@ class Data:
     def pool(self, labels: pd.DataFrame, only: set[str]) -> pd.DataFrame:
         """What `curate select` sees when these labels are there and only these pictures exist."""
         mine = [i for i in self.ids if i in only]
-        return pool(
+        rows = pool(
             PICTURES.frame({"image_id": i, "blob": "b", "bytes": 1} for i in mine),
             CLUSTERS.empty(),
             APPEARANCES.empty(),
@@ -90,6 +90,8 @@ class Data:
             lifetime_days=7,
             now=NOW,
         )
+        # there are three votes and no more: asking a disputed picture again would cost something and bring nothing
+        return rows.assign(state=rows["state"].mask(rows["state"] == DISPUTED, WAITING))
 
 
 def average_precision(wrong: np.ndarray, score: np.ndarray) -> float:
@@ -132,11 +134,11 @@ def recheck(data: Data) -> None:
         "2 of 3 before 3 of 3, then P(label)": split_vote * 10 + 1 - own,
         "curate select --for recheck": rank,
     }
-    began = time.process_time()
-    for method in ("self_confidence", "normalized_margin", "confidence_weighted_entropy"):
-        adjust = method != "confidence_weighted_entropy"
-        quality = get_label_quality_scores(code, probs, method=method, adjust_pred_probs=adjust)
+    for method in ("self_confidence", "normalized_margin"):
+        quality = get_label_quality_scores(code, probs, method=method)
         scores[f"cleanlab get_label_quality_scores, {method}"] = -quality
+    began = time.process_time()
+    scores["cleanlab CROWDLAB on votes and probabilities"] = -_crowdlab(data, list(mine.index), probs, code)
     theirs = time.process_time() - began
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -151,8 +153,22 @@ def recheck(data: Data) -> None:
     print(
         f"\ncleanlab find_label_issues flags {len(flagged):,}: precision {wrong[flagged].mean():.3f}, recall "
         f"{wrong[flagged].sum() / wrong.sum():.3f}; our first {len(flagged):,}: precision {wrong[first].mean():.3f}, recall "
-        f"{wrong[first].sum() / wrong.sum():.3f}\nordering: {ours:.1f} CPU s; cleanlab's three scores {theirs:.1f} CPU s"
+        f"{wrong[first].sum() / wrong.sum():.3f}\nordering: {ours:.1f} CPU s; CROWDLAB {theirs:.1f} CPU s"
     )
+
+
+def _crowdlab(data: Data, ids: list[str], probs: np.ndarray, code: np.ndarray) -> np.ndarray:
+    """CROWDLAB's quality of the majority label of each picture."""
+    from cleanlab.multiannotator import get_label_quality_multiannotator
+
+    votes = data.votes.assign(code=pd.Index(data.classes).get_indexer(pd.Index(data.votes["label"])))
+    wide = votes.pivot(index="image_id", columns="worker_id", values="code").loc[ids].reset_index(drop=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = get_label_quality_multiannotator(wide, probs, consensus_method="majority_vote", verbose=False)
+    quality = found["label_quality"]
+    assert (quality["consensus_label"].to_numpy() == code).all(), "the same labels are judged"
+    return quality["consensus_quality_score"].to_numpy(float)
 
 
 def label(data: Data, skew: float, seeds: Sequence[int], start: int, step: int, rounds: int) -> None:
