@@ -127,7 +127,9 @@ def needed(n_votes: int, n_agree: int, rule: Rule) -> int:
 
 def longest(rows: pd.DataFrame, fits: Fits) -> int:
     """How many rows from the first on fit into the budget."""
-    low, high = 0, len(rows)
+    low, high = 0, min(len(rows), 64)
+    while high < len(rows) and fits(rows.iloc[:high]):  # twice as many each time: a budget is small beside a pool
+        low, high = high, min(2 * high, len(rows))
     while low < high:
         middle = (low + high + 1) // 2
         low, high = (middle, high) if fits(rows.iloc[:middle]) else (low, middle - 1)

@@ -194,7 +194,8 @@ def _bought(
     truth = dict(zip(data.ids, data.truth, strict=True))
     of_class = {key: [i for i in rest if truth[i] == key] for key in data.classes}
     kept = {i for n, key in enumerate(data.classes) for i in of_class[key][: round(len(of_class[key]) * skew**n)]}
-    queue = [i for i in rest if i in kept]
+    queue = sorted(kept)
+    queue = [queue[n] for n in order(queue, f"ask {seed}")]  # anew: of a rare class only the first of `rest` are kept
     bought, found = queue[:start], []
     place = {image_id: n for n, image_id in enumerate(data.ids)}
     vectors = lambda ids: (list(ids), data.vectors[[place[i] for i in ids]])  # noqa: E731
