@@ -88,7 +88,14 @@ CREATE TABLE simulated_worker (    -- so that simulated people come back as them
 )
 """
 
-MIGRATIONS = (_VERSION_1, _VERSION_2)
+_VERSION_3 = """
+-- hash of the selection whose pictures the HIT asks; NULL = a random sample
+ALTER TABLE hit_journal ADD COLUMN selection TEXT;
+-- JSON list of workers who may not take the HIT; NULL = nobody
+ALTER TABLE hit_journal ADD COLUMN kept_out TEXT
+"""
+
+MIGRATIONS = (_VERSION_1, _VERSION_2, _VERSION_3)
 
 
 def open_project(path: Path) -> sqlite3.Connection:

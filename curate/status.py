@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from curate.workspace import Workspace
 from schemas.manifest import read_manifest
-from schemas.tables import APPEARANCES, CLUSTERS, FAILURES, GOLD, HITS, LABELS, LISTINGS, PICTURES, VOTES
+from schemas.tables import APPEARANCES, CLUSTERS, FAILURES, GOLD, HITS, LABELS, LISTINGS, PICTURES, SELECTION, VOTES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,7 +59,10 @@ def _task(workspace: Workspace, name: str) -> list[str]:
     if len(hits):
         wanted = int(hits.drop_duplicates("hit_id")["max_assignments"].sum())
         came = votes.loc[votes["source"] != "imported", "assignment_id"].nunique()
-        lines.append(_line("HITs", f"{hits['hit_id'].nunique():,}; {came:,} of {wanted:,} assignments collected"))
+        rounds = f" in {hits['round'].max()} rounds" if hits["round"].max() > 1 else ""
+        lines.append(
+            _line("HITs", f"{hits['hit_id'].nunique():,}{rounds}; {came:,} of {wanted:,} assignments collected")
+        )
     if len(votes):
         workers = votes["worker_id"].nunique()
         lines.append(
@@ -123,11 +126,22 @@ def _next(workspace: Workspace, task: str) -> str:
             "curate crowd serve; curate qual create; curate hits create --images N",
         ),
         (voted, "curate hits collect, once people have answered"),
+        (lambda: _posted(workspace, task), "curate hits create --selection"),
         (lambda: workspace.of_task(task, "labels").exists(), "curate aggregate"),
         (lambda: workspace.of_task(task, "splits").exists(), "curate split"),
     ]
     manifest = workspace.relative(workspace.manifest(task))
     return next((say for done, say in steps if not done()), f"train semivit --manifest {manifest}; curate report")
+
+
+def _posted(workspace: Workspace, task: str) -> bool:
+    """Whether the selection, where there is one, has been asked: its pictures stand in one round, for its reasons."""
+    path = workspace.of_task(task, "selection")
+    if not path.exists():
+        return True
+    wanted = SELECTION.read(path)
+    hits = HITS.read_if_there(workspace.of_task(task, "hits")).merge(wanted[["image_id", "chosen_by"]])
+    return bool((hits.groupby("round")["image_id"].nunique() == len(wanted)).any())
 
 
 def _checked(path: Path) -> bool:

@@ -311,7 +311,7 @@ MANIFEST = Table(
 PREDICTIONS = Table(
     "predictions",
     ("image_id", "run", "task"),
-    "train resnet18`, `train vit` or `train semivit",
+    "curate probe`, `train resnet18`, `train vit` or `train semivit",
     (
         _IMAGE_ID,
         C("run", "string", "name of the run folder"),
@@ -335,7 +335,11 @@ SELECTION = Table(
         _IMAGE_ID,
         _TASK,
         C("purpose", "string", "label or recheck"),
-        C("chosen_by", "string", "random, uncertain, disputed, rare, diverse, recheck; becomes chosen_by of its HIT"),
+        C(
+            "chosen_by",
+            "string",
+            "random, uncertain, disputed, rare, diverse, marketplace, recheck; becomes chosen_by of its HIT",
+        ),
         C("score", "float64", "higher = asked sooner", null=True),
         C("reason", "string", "the score in words", null=True),
         C("label", "string", "class key it has now", null=True),

@@ -12,7 +12,10 @@ from curate.commands.options import EndpointOption, SeedOption, TaskOption, Work
 from schemas.errors import UserError
 
 if TYPE_CHECKING:
+    from curate.crowd.requester import Requester
+    from curate.crowd.rounds import Plan
     from curate.workspace import Workspace
+    from schemas.task import Task
 
 
 def register(app: typer.Typer) -> None:
@@ -98,7 +101,15 @@ def qual_create_command(
 
 
 def hits_create_command(
-    images: Annotated[int, typer.Option("--images", "-n", help="Random pictures that shall be asked about in all.")],
+    file: Annotated[
+        Path | None, typer.Argument(help="With --selection: another selection than the task's selection.parquet.")
+    ] = None,
+    images: Annotated[
+        int | None, typer.Option("--images", "-n", help="Random pictures that shall be asked about in all.")
+    ] = None,
+    selection: Annotated[
+        bool, typer.Option("--selection", help="Ask what `curate select` chose, as the next round.")
+    ] = False,
     workspace: WorkspaceOption = None,
     task: TaskOption = None,
     seed: SeedOption = 0,
@@ -106,53 +117,107 @@ def hits_create_command(
     endpoint: EndpointOption = None,
     pictures_url: PicturesOption = None,
 ) -> None:
-    """Ask people about a random sample of pictures; run again with the same number, it asks nothing twice."""
+    """Ask people about a random sample of pictures, or about what `curate select` chose; run again, it asks nothing twice."""
     from contextlib import closing
 
     from curate.crowd.qualification import requirement
     from curate.crowd.question import with_confused
     from curate.crowd.requester import Requester
-    from curate.crowd.rounds import create, plan
+    from curate.crowd.rounds import create
     from curate.label.agreement import confused_with
     from curate.workspace import open_workspace
     from schemas.progress import progress
-    from schemas.tables import CLUSTERS, CONFUSIONS, GOLD, LABELS, PICTURES
+    from schemas.tables import CONFUSIONS
 
     here = open_workspace(workspace)
     asked = here.task(task)
     confused = confused_with(CONFUSIONS.read_if_there(here.of_task(asked.task, "confusions")))
     requester = Requester(endpoint or here.config.endpoint)
     with here.lock("curate hits create"), closing(here.project()) as project:
-        planned = plan(
-            project,
-            asked,
-            name=here.config.name,
-            endpoint=requester.endpoint,
-            wanted=images,
-            seed=seed,
-            pictures=PICTURES.read(here.table("pictures"), ["image_id", "dropped"]),
-            clusters=CLUSTERS.read(here.table("clusters")),
-            gold=GOLD.read_if_there(here.of_task(asked.task, "gold")),
-            labels=LABELS.read_if_there(here.of_task(asked.task, "labels")),
-        )
+        if selection or file is not None:
+            if images is not None:
+                raise UserError("say --images N for a random sample or --selection for what was chosen, not both")
+            planned = _plan_selection(here, asked, project, requester, file, seed)
+        elif images is not None:
+            planned = _plan_random(here, asked, project, requester, images, seed)
+        else:
+            raise UserError(
+                "what shall be asked? Say --images N for a random sample, or --selection for what `curate select` chose"
+            )
         requirements = requirement(project, asked, requester.endpoint)
         for line in planned.lines():
             typer.echo(line)
         if planned.nothing:
             _write_tables(here, project, asked.task)
-            typer.echo(f"nothing to make: {planned.asked} random pictures of task {asked.task} have been asked about")
+            typer.echo(f"nothing to make: {planned.done(asked.task)}")
             return
         _agree(yes, f"Make {len(planned.new) + len(planned.waiting)} HITs at {requester.endpoint}?")
         where = pictures_url or f"{requester.endpoint}/picture"
         with progress(len(planned.waiting) + len(planned.new), "making HITs", " HIT") as bar:
             # the plan, and with it the name of each HIT, does not know the hints: they change with every answer
             hinted = with_confused(asked, confused)
-            made = create(project, requester, hinted, planned, where, requirements, bar.update)
+            made = create(project, requester, hinted, planned, where, requirements, bar.update, here.config.name)
         outputs = _write_tables(here, project, asked.task)
         here.log(
-            "hits create", outputs=outputs, hits=made, pictures=planned.pictures, seed=seed, endpoint=requester.endpoint
+            "hits create",
+            outputs=outputs,
+            hits=made,
+            pictures=planned.pictures,
+            seed=seed,
+            endpoint=requester.endpoint,
+            selection=planned.selection,
         )
     typer.echo(f"{made} HITs made -> {here.relative(outputs[0])}")
+
+
+def _plan_random(here: Workspace, task: Task, project: Any, requester: Requester, images: int, seed: int) -> Plan:
+    """A random sample of `images` pictures in all."""
+    from curate.crowd.rounds import plan
+    from schemas.tables import CLUSTERS, GOLD, LABELS, PICTURES
+
+    return plan(
+        project,
+        task,
+        name=here.config.name,
+        endpoint=requester.endpoint,
+        wanted=images,
+        seed=seed,
+        pictures=PICTURES.read(here.table("pictures"), ["image_id", "dropped"]),
+        clusters=CLUSTERS.read(here.table("clusters")),
+        gold=GOLD.read_if_there(here.of_task(task.task, "gold")),
+        labels=LABELS.read_if_there(here.of_task(task.task, "labels")),
+    )
+
+
+def _plan_selection(
+    here: Workspace, task: Task, project: Any, requester: Requester, file: Path | None, seed: int
+) -> Plan:
+    """The pictures of a selection as the next round."""
+    from curate.crowd.qualification import known_workers
+    from curate.crowd.rounds import answered_before, plan_selection
+    from schemas.tables import CLUSTERS, GOLD, PICTURES, SELECTION, VOTES
+
+    path = file or here.of_task(task.task, "selection")
+    selection = SELECTION.check(SELECTION.read(path))
+    metadata = SELECTION.metadata(path)
+    answered = answered_before(VOTES.read_if_there(here.of_task(task.task, "votes")), requester.endpoint)
+    workers = {worker for who in answered.values() for worker in who}
+    again = any(image_id in answered for image_id in selection["image_id"])
+    return plan_selection(
+        project,
+        task,
+        name=here.config.name,
+        endpoint=requester.endpoint,
+        selection=selection,
+        where=here.relative(path),
+        seed=seed,
+        pictures=PICTURES.read(here.table("pictures"), ["image_id", "dropped"]),
+        clusters=CLUSTERS.read(here.table("clusters")),
+        gold=GOLD.read_if_there(here.of_task(task.task, "gold")),
+        answered=answered,
+        crowd=known_workers(project, requester, task, workers) if again else 0,
+        last_round=int(metadata["consenso.round"]) if "consenso.round" in metadata else None,
+    )
 
 
 def hits_status_command(

@@ -21,7 +21,7 @@ class Asked:
     """A picture in a HIT, and why it is there."""
 
     image_id: str
-    chosen_by: str  # random, gold, …
+    chosen_by: str  # random, uncertain, recheck, gold, …
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,8 @@ class Entry:
     hit_type_id: str | None = None
     collected_at: datetime | None = None
     created_at: datetime | None = None
+    selection: str | None = None  # hash of the selection that it asks; None = a random sample
+    kept_out: tuple[str, ...] = ()  # workers who may not take it, because they answered one of its pictures before
 
     @property
     def image_ids(self) -> list[str]:
@@ -53,12 +55,13 @@ def write_down(project: sqlite3.Connection, entries: Sequence[Entry]) -> None:
     """Add HITs that are about to be made; call it inside a transaction."""
     project.executemany(
         "INSERT INTO hit_journal (token, task, round, endpoint, state, images, reward_cents, max_assignments, "
-        "question_version, taxonomy_version) VALUES (?, ?, ?, ?, 'pending', ?, ?, ?, ?, ?)",
+        "question_version, taxonomy_version, selection, kept_out) VALUES (?, ?, ?, ?, 'pending', ?, ?, ?, ?, ?, ?, ?)",
         [
             (
                 e.token, e.task, e.round, e.endpoint,
                 json.dumps([{"image_id": a.image_id, "chosen_by": a.chosen_by} for a in e.images]),
                 e.reward_cents, e.max_assignments, e.question_version, e.taxonomy_version,
+                e.selection, json.dumps(e.kept_out) if e.kept_out else None,
             )
             for e in entries
         ],
@@ -96,6 +99,7 @@ def entries(
 def _entry(row: sqlite3.Row) -> Entry:
     facts = dict(row)
     facts["images"] = tuple(Asked(**asked) for asked in json.loads(facts["images"]))
+    facts["kept_out"] = tuple(json.loads(facts["kept_out"] or "[]"))
     for name in ("collected_at", "created_at"):
         facts[name] = datetime.fromisoformat(facts[name]) if facts[name] else None
     return Entry(**facts)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from curate.crowd import budget, journal
+from curate.crowd.journal import Entry
 from schemas.task import Task
 
 if TYPE_CHECKING:
@@ -33,7 +36,20 @@ def describe(project: sqlite3.Connection, requester: Requester, task: Task) -> l
         f"  budget       {budget.dollars(round(task.crowd.budget_usd * budget.MICRO))}: {budget.dollars(paid)} earned, "
         f"{budget.dollars(reserved)} reserved, {budget.dollars(budget.left(project, task))} left",
     ]
+    rounds = sorted({entry.round for entry in mine.values()})
+    lines[3:3] = [
+        _round(number, [e for e in mine.values() if e.round == number]) for number in rounds if len(rounds) > 1
+    ]
     if waiting:
         lines.append(f"  {waiting} HITs are written down but not made: run `curate hits create` again")
     lines += [f"  more HITs at {endpoint}: --endpoint {endpoint}" for endpoint in elsewhere]
     return lines
+
+
+def _round(number: int, entries: Sequence[Entry]) -> str:
+    """What one round asks about, and why."""
+    pictures = {a.image_id: a.chosen_by for entry in entries for a in entry.images if a.chosen_by != "gold"}
+    why = ", ".join(
+        f"{n} {name}" for name, n in sorted(Counter(pictures.values()).items(), key=lambda c: (-c[1], c[0]))
+    )
+    return f"    round {number}: {len(pictures)} pictures ({why}) in {len(entries)} HITs"

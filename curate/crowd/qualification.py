@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
@@ -153,3 +153,12 @@ def requirement(project: sqlite3.Connection, task: Task, endpoint: str) -> list[
             "ActionsGuarded": "Accept",
         }
     ]
+
+
+def known_workers(project: sqlite3.Connection, requester: Requester, task: Task, voted: Collection[str]) -> int:
+    """How many workers may take HITs of the task as far as anybody knows: who passed the entry test, else who voted."""
+    needed = requirement(project, task, requester.endpoint)
+    if not needed:
+        return len(set(voted))
+    held = requester.holders(str(needed[0]["QualificationTypeId"]))
+    return sum(value >= task.crowd.pass_mark for value in held.values())

@@ -68,6 +68,29 @@ class Requester:
             made = self.client.create_qualification_type(**wanted)
         return str(made["QualificationType"]["QualificationTypeId"])
 
+    def grant(self, qualification_type_id: str, worker_id: str) -> bool:
+        """Give a worker a qualification, again if need be; False where the endpoint knows no such worker."""
+        with self._clear("AssociateQualificationWithWorker"):
+            try:
+                self.client.associate_qualification_with_worker(
+                    QualificationTypeId=qualification_type_id,
+                    WorkerId=worker_id,
+                    IntegerValue=1,
+                    SendNotification=False,
+                )
+                return True
+            except self.client.exceptions.RequestError as error:
+                if _turk_code(error).endswith("workerdoesnotexist"):
+                    return False
+                raise
+
+    def holders(self, qualification_type_id: str) -> dict[str, int]:
+        """Workers who hold a qualification of ours, with their value."""
+        found = self._pages(
+            "list_workers_with_qualification_type", "Qualifications", QualificationTypeId=qualification_type_id
+        )
+        return {str(held["WorkerId"]): int(held.get("IntegerValue", 0)) for held in found}
+
     def hit_type(self, **wanted: Any) -> str:
         """The id of the HIT type with these values; equal values always give the same id."""
         with self._clear("CreateHITType"):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,9 @@ class Plan:
     asked: int  # random pictures asked before
     wanted: int  # random pictures that shall be asked in all
     candidates: int  # pictures that could still be asked
+    selection: str | None = None  # hash of the selection that is asked; None = a random sample
+    kept_out: int = 0  # workers who may not take some of the new HITs
+    alone: int = 0  # new HITs for which too few other workers are known
 
     @property
     def pictures(self) -> int:
@@ -68,6 +72,12 @@ class Plan:
         """True when there is nothing to make."""
         return not self.new and not self.waiting
 
+    def done(self, task: str) -> str:
+        """Why there is nothing to make."""
+        if self.selection is None:
+            return f"{self.asked} random pictures of task {task} have been asked about"
+        return f"the {self.asked} pictures of this selection have been asked about"
+
     def lines(self) -> list[str]:
         """The plan as a person reads it before it costs anything."""
         told = []
@@ -77,15 +87,29 @@ class Plan:
             )
         if self.new:
             per_assignment = f"{budget.dollars(self.price.reward)} reward and {budget.dollars(self.price.fee)} fee each"
+            before = f" ({self.asked} of {self.wanted} asked before)" if self.selection is None else self._reasons()
             told += [
-                f"{self.pictures} pictures ({self.asked} of {self.wanted} asked before) and {self.gold} hidden gold in {len(self.new)} HITs",
-                f"{self.new[0].max_assignments} workers each: {self.assignments} assignments, {self.answers} answers",
+                f"{self.pictures} pictures{before} and {self.gold} hidden gold in {len(self.new)} HITs",
+                f"{self._workers()} workers each: {self.assignments} assignments, {self.answers} answers",
                 f"{budget.dollars(self.cost)} at most ({per_assignment}); the budget has {budget.dollars(self.left)} left",
             ]
+        if self.kept_out:
+            told.append(f"{self.kept_out} workers answered some of these pictures before; they do not see those HITs")
+        if self.alone:
+            told.append(f"{self.alone} HITs need more workers than are known who have not answered: invite more")
         missing = self.wanted - self.asked - self.pictures
-        if missing > 0:
+        if missing > 0 and self.selection is None:
             told.append(f"{missing} fewer than wanted: no more pictures of this workspace can be asked about")
         return told
+
+    def _reasons(self) -> str:
+        """Why the pictures were chosen, most frequent first."""
+        counts = Counter(a.chosen_by for entry in self.new for a in entry.images if a.chosen_by != "gold")
+        return " (" + ", ".join(f"{n} {why}" for why, n in sorted(counts.items(), key=lambda c: (-c[1], c[0]))) + ")"
+
+    def _workers(self) -> str:
+        wanted = sorted({entry.max_assignments for entry in self.new})
+        return str(wanted[0]) if len(wanted) == 1 else f"{wanted[0]} to {wanted[-1]}"
 
 
 def candidates(pictures: pd.DataFrame, clusters: pd.DataFrame, taken: Iterable[str]) -> list[str]:
@@ -102,13 +126,21 @@ def sample(image_ids: Iterable[str], count: int, seed: int) -> list[str]:
 
 
 def batches(
-    pictures: Sequence[str], hidden: Sequence[str], per_hit: int, gold_share: float, seed: int, first: int = 0
+    pictures: Sequence[str],
+    hidden: Sequence[str],
+    per_hit: int,
+    gold_share: float,
+    seed: int,
+    first: int = 0,
+    chosen_by: Mapping[str, str] | None = None,
 ) -> list[list[Asked]]:
     """The pictures in groups of `per_hit`, hidden gold among them, each group in a random order.
 
     Where the share gives no whole number, gold falls on every second or third HIT. `first` is the number of HITs made before:
-    gold goes on where they stopped, so that every gold picture is shown about equally often.
+    gold goes on where they stopped, so that every gold picture is shown about equally often. Pictures without a reason in
+    `chosen_by` are random.
     """
+    reasons = chosen_by or {}
     rate = per_hit * gold_share
     ring = sorted(hidden, key=lambda image_id: _draw(seed, "gold", image_id))
     waiting = list(pictures)
@@ -119,13 +151,16 @@ def batches(
         count = min(end - start, len(ring), per_hit - 1)
         golds = [ring[(start + turn) % len(ring)] for turn in range(count)]
         fresh, waiting = waiting[: per_hit - count], waiting[per_hit - count :]
-        group = [Asked(i, "random") for i in fresh] + [Asked(i, "gold") for i in golds]
+        group = [Asked(i, reasons.get(i, "random")) for i in fresh] + [Asked(i, "gold") for i in golds]
         made.append(sorted(group, key=lambda asked: _draw(seed, str(number), asked.image_id)))
     return made
 
 
-def token(project_name: str, task: Task, round_number: int, image_ids: Iterable[str]) -> str:
-    """The name of a HIT, the same however often it is planned: 64 hex characters, MTurk's limit for a UniqueRequestToken."""
+def token(project_name: str, task: Task, round_number: int | str, image_ids: Iterable[str]) -> str:
+    """The name of a HIT, the same however often it is planned: 64 hex characters, MTurk's limit for a UniqueRequestToken.
+
+    A HIT of a selection is named by the selection in place of the round, which rises with every round that is made.
+    """
     question = task_page(task, [], "").model_dump_json()
     content = [project_name, task.task, round_number, sorted(image_ids), hashlib.sha256(question.encode()).hexdigest()]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
@@ -159,8 +194,7 @@ def plan(
     labeled = labels.loc[(labels["task"] == task.task) & labels["label"].notna(), "image_id"]
     free = candidates(pictures, clusters, journal.asked(before) | set(mine["image_id"]) | set(labeled))
     done = len(journal.asked(before, "random"))
-    usable = set(pictures.loc[pictures["dropped"].isna(), "image_id"])
-    hidden = [i for i in mine.loc[mine["use"] == "hidden", "image_id"] if i in usable]
+    hidden = usable_gold(pictures, gold, task.task)
     crowd, price = task.crowd, budget.price(task)
     groups = batches(
         sample(free, max(0, wanted - done), seed), hidden, crowd.pictures_per_hit, crowd.gold_share, seed, len(before)
@@ -184,6 +218,199 @@ def plan(
     return Plan(new, waiting, price, budget.left(project, task), done, wanted, len(free))
 
 
+@dataclass(frozen=True)
+class Group:
+    """Selected pictures that one HIT may hold: so many workers each, none of whom answered one of them before."""
+
+    assignments: int
+    image_ids: list[str]
+    kept_out: frozenset[str]
+
+
+def grouped(rows: Iterable[tuple[str, int]], answered: Mapping[str, frozenset[str]], crowd: int) -> list[Group]:
+    """The pictures (image_id, assignments) in groups, each picture with the first group that suits it, in order.
+
+    A group has one number of assignments, and keeps out everybody who answered one of its pictures before: a second answer
+    of the same worker would count for nothing. So many workers of `crowd` are left that each HIT can be filled, where that is
+    possible at all.
+    """
+    found: list[Group] = []
+    for image_id, assignments in rows:
+        earlier = answered.get(image_id, frozenset())
+        for place, group in enumerate(found):
+            together = group.kept_out | earlier
+            fits = len(together) == len(group.kept_out) or len(together) <= crowd - assignments
+            if group.assignments == assignments and fits:
+                group.image_ids.append(image_id)
+                found[place] = Group(assignments, group.image_ids, together)
+                break
+        else:
+            found.append(Group(assignments, [image_id], earlier))
+    return found
+
+
+def selected_batches(
+    selection: pd.DataFrame,
+    task: Task,
+    hidden: Sequence[str],
+    answered: Mapping[str, frozenset[str]],
+    crowd: int,
+    seed: int,
+    first: int,
+) -> list[tuple[Group, list[Asked]]]:
+    """The HITs that ask a selection: those with its first pictures come first. `first` is the number of HITs made before."""
+    reasons = dict(zip(selection["image_id"], selection["chosen_by"], strict=True))
+    rank = {image_id: place for place, image_id in enumerate(selection["image_id"])}
+    rows = zip(selection["image_id"].tolist(), selection["assignments"].astype(int).tolist(), strict=True)
+    made: list[tuple[Group, list[Asked]]] = []
+    for group in grouped(rows, answered, crowd):
+        crowd_, share = task.crowd, task.crowd.gold_share
+        batch = batches(group.image_ids, hidden, crowd_.pictures_per_hit, share, seed, first + len(made), reasons)
+        made += [(group, asked) for asked in batch]
+    return sorted(made, key=lambda hit: min(rank[a.image_id] for a in hit[1] if a.chosen_by != "gold"))
+
+
+def cost(
+    selection: pd.DataFrame, task: Task, hidden: int, answered: Mapping[str, frozenset[str]], crowd: int, first: int
+) -> int:
+    """What asking these rows (image_id, assignments) costs at most, hidden gold and fees included, in millionths."""
+    golds = [f"gold {number}" for number in range(hidden)]
+    made = selected_batches(selection.assign(chosen_by="any"), task, golds, answered, crowd, 0, first)
+    return sum(group.assignments for group, _ in made) * budget.price(task).total
+
+
+def usable_gold(pictures: pd.DataFrame, gold: pd.DataFrame, task: str) -> list[str]:
+    """Gold that can be hidden among the questions of a task."""
+    kept = set(pictures.loc[pictures["dropped"].isna(), "image_id"])
+    return [i for i in gold.loc[(gold["task"] == task) & (gold["use"] == "hidden"), "image_id"] if i in kept]
+
+
+def answered_before(votes: pd.DataFrame, endpoint: str) -> dict[str, frozenset[str]]:
+    """Who answered each picture at this endpoint, whether the answer counted or not."""
+    mine = votes.loc[(votes["endpoint"] == endpoint) & votes["answer"].notna(), ["image_id", "worker_id"]]
+    found: dict[str, set[str]] = {}
+    for image_id, worker_id in zip(mine["image_id"].tolist(), mine["worker_id"].tolist(), strict=True):
+        found.setdefault(image_id, set()).add(worker_id)
+    return {image_id: frozenset(workers) for image_id, workers in found.items()}
+
+
+def last_of(before: Sequence[Entry]) -> int:
+    """The round of the newest HITs; 0 before the first."""
+    return max((entry.round for entry in before), default=0)
+
+
+def selection_id(selection: pd.DataFrame) -> str:
+    """Hash of what a selection asks: pictures in order, reasons, numbers of answers."""
+    rows = selection.sort_values("rank")[["image_id", "chosen_by", "assignments"]].values.tolist()
+    return hashlib.sha256(json.dumps([[str(i), str(why), int(n)] for i, why, n in rows]).encode()).hexdigest()
+
+
+def plan_selection(
+    project: sqlite3.Connection,
+    task: Task,
+    *,
+    name: str,
+    endpoint: str,
+    selection: pd.DataFrame,
+    where: str,
+    seed: int,
+    pictures: pd.DataFrame,
+    clusters: pd.DataFrame,
+    gold: pd.DataFrame,
+    answered: Mapping[str, frozenset[str]],
+    crowd: int,
+    last_round: int | None = None,
+) -> Plan:
+    """What to make so that exactly the pictures of a selection are asked as the next round; touches nothing.
+
+    A selection is asked once: when HITs of it were written down before, nothing new is planned. Whoever answered a picture
+    before is kept out of its new HIT.
+
+    Args:
+        selection: SELECTION rows; `rank` is the order.
+        where: the file it came from, for messages.
+        answered: who answered each picture before, at this endpoint.
+        crowd: how many workers are known there.
+        last_round: of the task when the selection was made; what was asked later is not asked again.
+    Raises UserError for a selection of another task, and for pictures that cannot be asked (any more).
+    """
+    before = journal.entries(project, task.task)
+    identity = selection_id(selection)
+    waiting = [entry for entry in before if entry.state == "pending" and entry.endpoint == endpoint]
+    price, left = budget.price(task), budget.left(project, task)
+    done = [entry for entry in before if entry.selection == identity]
+    if done:
+        return Plan([], waiting, price, left, len(journal.asked(done)), len(selection), 0, identity)
+    mine = gold[gold["task"] == task.task]
+    later = [entry for entry in before if last_round is not None and entry.round > last_round]
+    _check_selection(selection, where, task, pictures, clusters, set(mine["image_id"]), before, journal.asked(later))
+    hidden = usable_gold(pictures, gold, task.task)
+    made = selected_batches(selection.sort_values("rank"), task, hidden, answered, crowd, seed, len(before))
+    number = last_of(before) + 1
+    new = [
+        Entry(
+            token=token(name, task, identity, (asked.image_id for asked in batch)),
+            task=task.task,
+            round=number,
+            endpoint=endpoint,
+            state="pending",
+            images=tuple(batch),
+            reward_cents=price.reward // budget.CENT,
+            max_assignments=group.assignments,
+            question_version=task.question_version,
+            taxonomy_version=task.taxonomy_version,
+            selection=identity,
+            kept_out=tuple(sorted(group.kept_out)),
+        )
+        for group, batch in made
+    ]
+    out = {worker for entry in new for worker in entry.kept_out}
+    alone = sum(bool(entry.kept_out) and crowd - len(entry.kept_out) < entry.max_assignments for entry in new)
+    return Plan(new, waiting, price, left, 0, len(selection), len(selection), identity, len(out), alone)
+
+
+def _check_selection(
+    selection: pd.DataFrame,
+    where: str,
+    task: Task,
+    pictures: pd.DataFrame,
+    clusters: pd.DataFrame,
+    gold: Collection[str],
+    before: Sequence[Entry],
+    later: Collection[str],
+) -> None:
+    """Raise UserError for the first picture that cannot be asked, and say how many there are."""
+    if selection.empty:
+        raise UserError(f"{where}: is empty; make it with `curate select`")
+    others = sorted(set(selection["task"]) - {task.task})
+    if others:
+        raise UserError(f"{where}: is a selection of task {', '.join(others)}, not {task.task}")
+    wrong = selection[(selection["assignments"] < 1) | (selection["assignments"] > 9)]
+    if len(wrong):
+        raise UserError(f"{where}: assignments must be 1 to 9, got {wrong['assignments'].iloc[0]}")
+    known = dict(zip(pictures["image_id"], pictures["dropped"], strict=True))
+    cluster = dict(zip(clusters["image_id"], clusters["cluster_id"], strict=True))
+    asked = journal.asked(before)
+    taken = {cluster.get(image_id, image_id) for image_id in asked}
+    faults = []
+    for image_id, why in zip(selection["image_id"], selection["chosen_by"], strict=True):
+        again = why in ("disputed", "recheck")
+        if image_id not in known:
+            faults.append(f"{image_id} is no picture of this workspace")
+        elif isinstance(known[image_id], str):
+            faults.append(f"{image_id} is dropped ({known[image_id]})")
+        elif image_id in gold or why == "gold":
+            faults.append(f"{image_id} is gold")
+        elif not again and cluster.get(image_id, image_id) in taken:
+            faults.append(f"{image_id}, or a twin of it, has been asked about since")
+        elif again and image_id in later:
+            faults.append(f"{image_id} has been asked again since")
+    if faults:
+        raise UserError(
+            f"{where}: {len(faults)} of {len(selection)} pictures cannot be asked about: {faults[0]}. Run `curate select` again"
+        )
+
+
 def create(
     project: sqlite3.Connection,
     requester: Requester,
@@ -192,6 +419,7 @@ def create(
     pictures_url: str,
     requirements: list[dict[str, object]],
     step: Callable[[int], object] = lambda _: None,
+    name: str = "",
 ) -> int:
     """Make the planned HITs and those that wait; returns how many were made. Killed at any point, run again, it asks nothing twice.
 
@@ -201,7 +429,11 @@ def create(
     todo = (*planned.waiting, *planned.new)
     for entry in todo:  # before anything is written: a question that is too large, a crowd that is not there
         html_question(task_page(task, entry.image_ids, pictures_url))
-    types = {cents: _hit_type(requester, task, cents, requirements) for cents in {entry.reward_cents for entry in todo}}
+    barred = {out: [*requirements, *_without(requester, name, task, out)] for out in {entry.kept_out for entry in todo}}
+    types = {
+        (cents, out): _hit_type(requester, task, cents, barred[out])
+        for cents, out in sorted({(entry.reward_cents, entry.kept_out) for entry in todo})
+    }
     balance = round(requester.balance_usd() * budget.MICRO)
     if planned.cost > balance:
         raise UserError(
@@ -217,17 +449,37 @@ def create(
         crash_point("before-call")
         hit_id = there.get(entry.token) or requester.create_hit(
             entry.token,
-            types[entry.reward_cents],
+            types[entry.reward_cents, entry.kept_out],
             html_question(task_page(task, entry.image_ids, pictures_url)),
             entry.max_assignments,
             round(task.crowd.lifetime_days * 86400),
         )
         crash_point("after-call")
         with transaction(project):
-            journal.made(project, entry.token, hit_id, types[entry.reward_cents])
+            journal.made(project, entry.token, hit_id, types[entry.reward_cents, entry.kept_out])
         crash_point("after-made")
         step(1)
     return len(todo)
+
+
+def _without(requester: Requester, name: str, task: Task, workers: Sequence[str]) -> list[dict[str, object]]:
+    """A requirement that these workers do not meet: a qualification that only they are given. Nothing for nobody.
+
+    The usual way on MTurk. Its name is the hash of the workers, so a killed run finds it again and grants it anew.
+    """
+    if not workers:
+        return []
+    called = f"{name}: answered before, {task.task} {hashlib.sha256(json.dumps(workers).encode()).hexdigest()[:12]}"
+    identity = requester.find_qualification(called) or requester.create_qualification(
+        Name=called,
+        Description="Given to workers who have answered some pictures of a HIT: it asks somebody else.",
+        QualificationTypeStatus="Active",
+    )
+    for worker in workers:
+        requester.grant(identity, worker)
+    return [
+        {"QualificationTypeId": identity, "Comparator": "DoesNotExist", "ActionsGuarded": "DiscoverPreviewAndAccept"}
+    ]
 
 
 def _hit_type(requester: Requester, task: Task, reward_cents: int, requirements: list[dict[str, object]]) -> str:
