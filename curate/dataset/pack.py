@@ -337,9 +337,9 @@ class _Packing:
         self.sums[name] = hashlib.sha256(self.plan.manifest).hexdigest()
         sums = {name: self.sums[name] for name in sorted([*self.names, name])}
         here = self.folder / name
-        if self.before == sums and here.exists() and _sha256(here) == sums[name]:
-            self.done.changed = False
-        else:
+        same = self.before == sums and here.exists() and _sha256(here) == sums[name]
+        self.done.changed = not same or bool(self.done.damaged)
+        if self.done.changed:
             self._place(sums)
         if self.staging.exists():
             shutil.rmtree(self.staging)
@@ -429,7 +429,7 @@ def _old_pictures(sources: Sequence[Path], form: Format, wanted: set[str]) -> It
 def _made_small(jobs: Sequence[Job], form: Format, workers: int) -> Iterator[Iterator[Small]]:
     """The originals made small, in order, by several processes; few are done in this one.
 
-    Processes, because Pillow holds the interpreter's lock while it encodes and for much of a decode.
+    Processes, because Pillow holds the interpreter's lock while it encodes.
     """
     chunks = (jobs[start : start + CHUNK] for start in range(0, len(jobs), CHUNK))
     if workers == 1 or len(jobs) < SMALL_SET:
@@ -437,7 +437,9 @@ def _made_small(jobs: Sequence[Job], form: Format, workers: int) -> Iterator[Ite
         yield (small for chunk in chunks for small in shrink_files(chunk, form))
         return
     # forkserver: a plain fork hangs when the parent has used torch, polars or daft
-    pool = ProcessPoolExecutor(workers, get_context("forkserver"), begin_worker)
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["__main__", "curate.dataset.shrink", "PIL.JpegImagePlugin"])  # once, not in each
+    pool = ProcessPoolExecutor(workers, context, begin_worker)
     try:
         yield _in_order(pool, chunks, form, 4 * workers)
     finally:
