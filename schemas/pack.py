@@ -23,6 +23,7 @@ from schemas.errors import TableError, UserError
 from schemas.tables import PACK
 
 SUMS = "SHA256SUMS"
+STAGING = ".packing"  # files in work
 GROUP_ROWS = 64  # pictures in a row group, about 1.5 MB: what reading one picture costs
 PART_ROWS = 4096  # pictures in a file, about 100 MB: what a kill can cost
 INFO = "consenso.pack"  # key of the file metadata that holds the Format, the splits and what the rows are
@@ -212,8 +213,13 @@ def read_sums(folder: Path) -> dict[str, str]:
 
 
 def is_pack(folder: Path) -> bool:
-    """Whether a folder holds a pack, be it unfinished or damaged."""
-    return folder.is_dir() and bool(part_files(folder) or (folder / ".packing").exists())
+    """Whether a folder holds a pack, be it unfinished, damaged, or one whose files are gone while its sums name them."""
+    if not folder.is_dir():
+        return False
+    if part_files(folder) or (folder / STAGING).exists():
+        return True
+    sums = folder / SUMS
+    return sums.exists() and ".pack-0000.parquet" in sums.read_text(encoding="utf-8", errors="replace")
 
 
 def open_pack(folder: Path) -> Pack:

@@ -21,7 +21,7 @@ from PIL import Image
 
 from schemas.errors import UserError
 from schemas.manifest import Manifest
-from schemas.pack import Pack, is_pack, open_pack, part_files
+from schemas.pack import Pack, is_pack, open_pack
 from schemas.picture import as_seen, open_picture, reuse_memory
 from schemas.progress import progress
 from train.augment import Batch
@@ -152,12 +152,10 @@ def picture_source(manifest: Manifest, asked: Path | None = None) -> Path | Pack
         raise UserError(
             f"--pictures {asked}: no such folder; name a pack, or the folder that the manifest's paths start from"
         )
-    beside = asked or manifest.path.parent
-    if asked is not None and asked.is_file():
-        return open_pack(asked)
-    if asked is None and not part_files(beside, manifest.path.stem):
-        return manifest.root
-    return open_pack(beside) if is_pack(beside) else beside
+    if asked is None:
+        beside = manifest.path.parent
+        return open_pack(beside) if is_pack(beside) else manifest.root
+    return open_pack(asked) if asked.is_file() or is_pack(asked) else asked
 
 
 def check_source(source: Path | Pack, manifest: Manifest, image_ids: Sequence[str], side_px: int) -> str:

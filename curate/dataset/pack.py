@@ -28,7 +28,19 @@ from curate.dataset.shrink import Job, Small, begin_worker, shrink_files
 from curate.workspace import FILE, Workspace, open_workspace
 from schemas.errors import Interrupted, Partial, UserError
 from schemas.manifest import picture_root
-from schemas.pack import GROUP_ROWS, INFO, PART_ROWS, SUMS, Format, Part, part_files, part_name, places, read_sums
+from schemas.pack import (
+    GROUP_ROWS,
+    INFO,
+    PART_ROWS,
+    STAGING,
+    SUMS,
+    Format,
+    Part,
+    part_files,
+    part_name,
+    places,
+    read_sums,
+)
 from schemas.picture import reuse_memory
 from schemas.progress import progress
 from schemas.tables import MANIFEST, PACK, SPLIT_NAMES
@@ -36,7 +48,6 @@ from schemas.tables import MANIFEST, PACK, SPLIT_NAMES
 if TYPE_CHECKING:
     import pandas as pd
 
-STAGING = ".packing"
 SPLITS = ("train", "val", "test", "unlabeled")  # what is trained and judged on, in this order in the pack
 GROUP_BYTES = 16 * 2**20  # a row group ends here, however few pictures it holds
 CHUNK = 16  # pictures a process is given at a time
