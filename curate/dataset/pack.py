@@ -13,24 +13,20 @@ import hashlib
 import json
 import os
 import shutil
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
-from multiprocessing import get_context
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
-from curate.dataset.shrink import Job, Small, begin_worker, shrink_files
+from curate.dataset.pack_file import sync, write_part
+from curate.dataset.shrink import Job, Small, made_small
 from curate.workspace import FILE, Workspace, open_workspace
 from schemas.errors import Interrupted, Partial, UserError
 from schemas.manifest import picture_root
 from schemas.pack import (
-    GROUP_ROWS,
-    INFO,
     PART_ROWS,
     STAGING,
     SUMS,
@@ -41,17 +37,13 @@ from schemas.pack import (
     places,
     read_sums,
 )
-from schemas.picture import reuse_memory
 from schemas.progress import progress
-from schemas.tables import MANIFEST, PACK, SPLIT_NAMES
+from schemas.tables import MANIFEST, SPLIT_NAMES
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SPLITS = ("train", "val", "test", "unlabeled")  # what is trained and judged on, in this order in the pack
-GROUP_BYTES = 16 * 2**20  # a row group ends here, however few pictures it holds
-CHUNK = 16  # pictures a process is given at a time
-SMALL_SET = 300  # below this many pictures, starting processes takes longer than the work
 LOOK_AT = 200  # paths that are looked for before anything is written
 
 
@@ -312,12 +304,12 @@ class _Packing:
         with (
             progress(total, "packing", " pictures", done=total - len(jobs)) as bar,
             _old_pictures(self._sources(), self.plan.form, {image_id for image_id, _ in jobs}) as old,
-            _made_small([job for job in jobs if job[0] not in old], self.plan.form, self.workers) as new,
+            made_small([job for job in jobs if job[0] not in old], self.plan.form, self.workers) as new,
         ):
             try:
                 for name, rows in todo.items():
                     pictures = (old.get(i) if i in old else self._counted(next(new)) for i, _ in rows)
-                    self.sums[name] = _write_part(self.staging / name, rows, pictures, self.plan.info(rows), bar.update)
+                    self.sums[name] = write_part(self.staging / name, rows, pictures, self.plan.info(rows), bar.update)
             except KeyboardInterrupt:
                 raise Interrupted(
                     f"stopped at {bar.n} of {total} pictures; `curate pack` goes on from there, "
@@ -368,7 +360,7 @@ class _Packing:
         for name, content in ((f"{self.plan.task}.parquet", self.plan.manifest), (SUMS, lines.encode())):
             with (self.staging / name).open("wb") as part:
                 part.write(content)
-                _sync(part)
+                sync(part)
             (self.staging / name).replace(self.folder / name)
 
     def _check_enough(self) -> None:
@@ -403,11 +395,6 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _sync(file: IO[bytes]) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-
-
 class _Old:
     """JPEGs of older files, found by image_id; a few row groups stay in memory, as the new order follows the old."""
 
@@ -434,97 +421,3 @@ def _old_pictures(sources: Sequence[Path], form: Format, wanted: set[str]) -> It
     found = {image_id: place for image_id, place in places(alike) if image_id in wanted - without}
     with ExitStack() as stack:
         yield _Old([stack.enter_context(Part(path)) for path in alike], found)
-
-
-@contextmanager
-def _made_small(jobs: Sequence[Job], form: Format, workers: int) -> Iterator[Iterator[Small]]:
-    """The originals made small, in order, by several processes; few are done in this one.
-
-    Processes, because Pillow holds the interpreter's lock while it encodes.
-    """
-    chunks = (jobs[start : start + CHUNK] for start in range(0, len(jobs), CHUNK))
-    if workers == 1 or len(jobs) < SMALL_SET:
-        reuse_memory()
-        yield (small for chunk in chunks for small in shrink_files(chunk, form))
-        return
-    # forkserver: a plain fork hangs when the parent has used torch, polars or daft
-    context = get_context("forkserver")
-    context.set_forkserver_preload(["__main__", "curate.dataset.shrink", "PIL.JpegImagePlugin"])  # once, not in each
-    pool = ProcessPoolExecutor(workers, context, begin_worker)
-    try:
-        yield _in_order(pool, chunks, form, 4 * workers)
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _in_order(pool: ProcessPoolExecutor, chunks: Iterator[Sequence[Job]], form: Format, ahead: int) -> Iterator[Small]:
-    """Results in the order of the jobs; never more than `ahead` chunks are under way, so memory stays flat."""
-    waiting: deque[Future[list[Small]]] = deque()
-    for chunk in chunks:
-        waiting.append(pool.submit(shrink_files, chunk, form))
-        if len(waiting) >= ahead:
-            yield from waiting.popleft().result()
-    while waiting:
-        yield from waiting.popleft().result()
-
-
-def _write_part(path: Path, rows: Sequence[Job], pictures: Iterator[Small], info: Mapping[str, Any], tell: Any) -> str:
-    """Write one file of the pack whole, row group by row group; returns its sha256."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    schema = PACK.schema({INFO: json.dumps(info)})
-    part = path.with_name(f"{path.name}.part")
-    with part.open("wb") as raw:
-        sink = _Hashing(raw)
-        with pq.ParquetWriter(
-            pa.PythonFile(sink, mode="w"), schema, use_dictionary=False, write_statistics=["image_id"],
-            compression={name: "zstd" if name == "image_id" else "none" for name in schema.names},
-            write_page_checksum=True,
-        ) as writer:  # fmt: skip
-            for group in _groups(rows, pictures):
-                writer.write_table(pa.Table.from_pylist(group, schema=schema))
-                tell(len(group))
-        _sync(raw)
-    part.replace(path)
-    return sink.digest.hexdigest()
-
-
-def _groups(rows: Sequence[Job], pictures: Iterator[Small]) -> Iterator[list[dict[str, Any]]]:
-    """The rows of PACK in row groups that are bounded in rows and bytes."""
-    group: list[dict[str, Any]] = []
-    size = 0
-    for (image_id, _), small in zip(rows, pictures, strict=True):
-        group.append({"image_id": image_id, **vars(small)})
-        size += len(small.jpeg or b"")
-        if len(group) == GROUP_ROWS or size >= GROUP_BYTES:
-            yield group
-            group, size = [], 0
-    if group:
-        yield group
-
-
-class _Hashing:
-    """A file that knows the sha256 of what was written to it."""
-
-    closed = False
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file, self.digest, self._at = file, hashlib.sha256(), 0
-
-    def write(self, data: bytes) -> int:
-        """Write and add to the digest."""
-        self.digest.update(data)
-        self._at += self._file.write(data)
-        return len(data)
-
-    def tell(self) -> int:
-        """Bytes written."""
-        return self._at
-
-    def flush(self) -> None:
-        """Pass it on."""
-        self._file.flush()
-
-    def close(self) -> None:
-        """Left to the file's owner."""

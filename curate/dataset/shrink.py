@@ -11,14 +11,19 @@ import os
 import re
 import signal
 import threading
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import connection, parent_process
+from multiprocessing import connection, get_context, parent_process
 from pathlib import Path
 
 from schemas.pack import Format
 from schemas.picture import TooManyPixels, as_seen, open_picture, reuse_memory, upright_size
 
+CHUNK = 16  # pictures a process is given at a time
+SMALL_SET = 300  # below this many pictures, starting processes takes longer than the work
 LONGEST = 4  # a picture longer than so many times its short side keeps its middle; `train` looks at twice
 _SHA256 = re.compile("[0-9a-f]{64}")
 
@@ -105,3 +110,35 @@ def begin_worker() -> None:
 def _end_with(sentinel: int) -> None:
     connection.wait([sentinel])
     os._exit(1)
+
+
+@contextmanager
+def made_small(jobs: Sequence[Job], form: Format, workers: int) -> Iterator[Iterator[Small]]:
+    """The originals made small, in order, by several processes; few are done in this one.
+
+    Processes, because Pillow holds the interpreter's lock while it encodes.
+    """
+    chunks = (jobs[start : start + CHUNK] for start in range(0, len(jobs), CHUNK))
+    if workers == 1 or len(jobs) < SMALL_SET:
+        reuse_memory()
+        yield (small for chunk in chunks for small in shrink_files(chunk, form))
+        return
+    # forkserver: a plain fork hangs when the parent has used torch, polars or daft
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["__main__", "curate.dataset.shrink", "PIL.JpegImagePlugin"])  # once, not in each
+    pool = ProcessPoolExecutor(workers, context, begin_worker)
+    try:
+        yield _in_order(pool, chunks, form, 4 * workers)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _in_order(pool: ProcessPoolExecutor, chunks: Iterator[Sequence[Job]], form: Format, ahead: int) -> Iterator[Small]:
+    """Results in the order of the jobs; never more than `ahead` chunks are under way, so memory stays flat."""
+    waiting: deque[Future[list[Small]]] = deque()
+    for chunk in chunks:
+        waiting.append(pool.submit(shrink_files, chunk, form))
+        if len(waiting) >= ahead:
+            yield from waiting.popleft().result()
+    while waiting:
+        yield from waiting.popleft().result()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import random
 import shutil
@@ -14,9 +15,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from packs import contents, photo, shop
+from PIL import Image
 
 from curate.dataset.pack import Packed, pack, plan_pack
 from curate.dataset.pack_check import check_pack
@@ -291,22 +294,29 @@ def test_killed_while_files_move_into_place_it_goes_on(manifest: Path, tmp_path:
 
 
 def test_a_full_disk_is_one_line_and_what_is_packed_is_kept(
-    manifest: Path, tmp_path: Path, start: Callable[..., subprocess.Popen[str]]
+    tmp_path: Path, start: Callable[..., subprocess.Popen[str]]
 ) -> None:
     """A limit on the size of files stands in for the full disk: the same error at the same call."""
-    size = max(path.stat().st_size for path in manifest.parent.rglob("*"))
-    limit = max(size, 20_000)
-    big = shop(
-        tmp_path / "big", [photo(n, (32, 40)) for n in range(39)] + [photo(99, (32, 128), quality=100)], ("train",)
-    )
-    process = start(big, tmp_path / "out", limit=limit)
+    few = [photo(n, (32, 40)) for n in range(20)]
+    out = tmp_path / "out"
+    packed(shop(tmp_path / "few", few), out, 20)
+    before = contents(out)
+    noise = np.random.default_rng(0).integers(0, 255, (32, 128, 3), dtype=np.uint8)
+    sink = io.BytesIO()
+    Image.fromarray(noise).save(sink, "PNG")
+    more = shop(tmp_path / "more", [*few, *(photo(n, (32, 40)) for n in range(20, 39)), sink.getvalue()])
+    process = start(more, out, limit=max(path.stat().st_size for path in out.iterdir()) + 500)
     said = process.communicate()[1]
     assert process.returncode == 1
     assert said.count("\n") == 1
     assert "out: cannot be written (File too large); what is packed so far is kept" in said
-    process = start(big, tmp_path / "out")
+    now = contents(out)
+    assert before.items() <= now.items()
+    assert check_pack(out).pictures == 20  # the older pack is as good as it was
+    process = start(more, out)
     assert (process.communicate()[1], process.returncode) == ("", 0)
-    assert not (tmp_path / "out" / ".packing").exists()
+    assert check_pack(out).pictures == 40
+    assert not (out / ".packing").exists()
 
 
 def test_two_packers_do_not_meet_in_one_folder(manifest: Path, tmp_path: Path) -> None:
