@@ -20,7 +20,10 @@ def pack_command(
         Path | None, typer.Argument(help="The manifest, e.g. apron.parquet; default: the newest of the task.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Folder of the pack; default: <task>-pack beside it.")
+        Path | None,
+        typer.Option(
+            "--out", help="Folder of the pack; default: <task>-pack in the workspace, else beside the manifest."
+        ),
     ] = None,
     side: Annotated[
         int, typer.Option("--side", min=16, max=4096, help="Short side in pixels; smaller pictures stay as they are.")
