@@ -4,7 +4,20 @@ from __future__ import annotations
 
 import typer
 
-from curate.commands import clean, collect, crowd, dataset, demo, hits, label, people, report, select, workspace
+from curate.commands import (
+    clean,
+    collect,
+    crowd,
+    dataset,
+    demo,
+    hits,
+    label,
+    pack,
+    people,
+    report,
+    select,
+    workspace,
+)
 from schemas.command import run
 
 app = typer.Typer(
@@ -16,7 +29,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-for stage in (workspace, collect, clean, crowd, hits, label, people, dataset, select, report, demo):
+for stage in (workspace, collect, clean, crowd, hits, label, people, dataset, select, pack, report, demo):
     stage.register(app)
 
 

@@ -39,7 +39,11 @@ SetOption = Annotated[
 WeightsOption = Annotated[Path | None, typer.Option("--weights", help="Start from a .safetensors or .pth file.")]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of every random choice.")]
 PicturesOption = Annotated[
-    Path | None, typer.Option("--pictures", help="Folder that the manifest's paths start from; default: its workspace.")
+    Path | None,
+    typer.Option(
+        "--pictures",
+        help="A pack, or the folder that the manifest's paths start from; default: the pack beside it, else its workspace.",
+    ),
 ]
 HoursOption = Annotated[
     float, typer.Option("--max-hours", help="Without a GPU, refuse a run estimated to take longer.")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -19,10 +21,12 @@ from PIL import Image
 
 from schemas.errors import UserError
 from schemas.manifest import Manifest
-from schemas.picture import as_seen, open_picture
+from schemas.pack import Pack, is_pack, open_pack
+from schemas.picture import as_seen, open_picture, reuse_memory
 from schemas.progress import progress
 from train.augment import Batch
 
+AHEAD = 256  # pictures being decoded or waiting for their turn
 MEMORY_LIMIT = 8 * 2**30  # bytes of decoded pictures kept in memory; more goes to a scratch file that the system pages
 
 
@@ -139,8 +143,45 @@ class Pictures:
         return Batch(torch.from_numpy(block).permute(0, 3, 1, 2), torch.from_numpy(sizes.astype(np.int64)))
 
 
-def load_pictures(rows: pd.DataFrame, root: Path, side_px: int) -> tuple[Pictures, dict[str, str]]:
+def picture_source(manifest: Manifest, asked: Path | None = None) -> Path | Pack:
+    """Where a run reads its pictures: the pack or folder that is asked for, else the pack beside the manifest, else the files.
+
+    Raises UserError for a pack that is unfinished or incomplete: `asked` names another one, or the folder of the originals.
+    """
+    if asked is not None and not asked.exists():
+        raise UserError(
+            f"--pictures {asked}: no such folder; name a pack, or the folder that the manifest's paths start from"
+        )
+    if asked is None:
+        beside = manifest.path.parent
+        return open_pack(beside) if is_pack(beside) else manifest.root
+    return open_pack(asked) if asked.is_file() or is_pack(asked) else asked
+
+
+def check_source(source: Path | Pack, manifest: Manifest, image_ids: Sequence[str], side_px: int) -> str:
+    """What a person should know of the pictures, in a line. Raises UserError when a pack lacks some of them."""
+    if not isinstance(source, Pack):
+        return f"files under {source}"
+    missing = source.missing(image_ids)
+    other = source.sums.get(source.manifest.name) != hashlib.sha256(manifest.path.read_bytes()).hexdigest()
+    if missing:
+        why = " (it was made for another build of the manifest)" if other else ""
+        raise UserError(
+            f"{source.folder}: {len(missing)} of the {len(image_ids)} pictures that this run needs are not in the pack{why}; "
+            "run `curate pack` again, or name the folder of the originals with --pictures DIR"
+        )
+    said = source.describe()
+    if other:
+        said += "; made for another build of the manifest, but it has every picture of this run"
+    if side_px > source.format.side_px:
+        said += f"; this run wants {side_px} px and enlarges them: `curate pack --side {side_px}` gives sharper ones"
+    return said
+
+
+def load_pictures(rows: pd.DataFrame, source: Path | Pack, side_px: int) -> tuple[Pictures, dict[str, str]]:
     """The pictures of the rows, and why some could not be read (image_id to reason): they are skipped, never fatal.
+
+    `source` is a pack, or the folder that the rows' paths start from.
 
     Raises UserError when half of them or more are unreadable: then the folder is wrong, not the pictures.
     """
@@ -150,9 +191,9 @@ def load_pictures(rows: pd.DataFrame, root: Path, side_px: int) -> tuple[Picture
     sizes: list[tuple[int, int]] = []
     store = _Store()
     bar = progress(len(paths), "reading pictures", " pictures")
+    reuse_memory()
     with ThreadPoolExecutor(cores()) as pool:
-        decoded = pool.map(lambda path: _decode(root / path, side_px), paths.values())
-        for image_id, result in zip(paths, decoded, strict=True):
+        for image_id, result in _in_order(pool, _raw(paths, source), side_px):
             bar.update()
             if isinstance(result, str):
                 failed[image_id] = result
@@ -164,14 +205,39 @@ def load_pictures(rows: pd.DataFrame, root: Path, side_px: int) -> tuple[Picture
     if failed:
         first = next(iter(failed))
         if 2 * len(failed) >= len(paths):
+            where = f"{first[:12]}… of {source.folder}" if isinstance(source, Pack) else source / paths[first]
             raise UserError(
-                f"{len(failed)} of {len(paths)} pictures cannot be read, the first is {root / paths[first]} ({failed[first]}). "
-                "Where are they? Name the folder that the manifest's paths start from with --pictures DIR"
+                f"{len(failed)} of {len(paths)} pictures cannot be read, the first is {where} ({failed[first]}). "
+                "Where are they? Name the folder that the manifest's paths start from, or a pack, with --pictures DIR"
             )
         print(f"warning: {len(failed)} pictures cannot be read and are skipped; run.json lists them", file=sys.stderr)
     size_array = np.array(sizes, dtype=np.int64).reshape(-1, 2)
     lengths = size_array.prod(axis=1) * 3
     return Pictures(store.pixels(), np.cumsum(lengths) - lengths, size_array, index), failed
+
+
+def _raw(paths: Mapping[str, str], source: Path | Pack) -> Iterator[tuple[str, Path | bytes | str]]:
+    """Each picture as a path or as bytes, or why it is not there."""
+    if isinstance(source, Pack):
+        for image_id, jpeg, dropped in source.read(paths):
+            yield image_id, jpeg if jpeg is not None else dropped or "no picture"
+        return
+    for image_id, path in paths.items():
+        yield image_id, source / path
+
+
+def _in_order(
+    pool: ThreadPoolExecutor, raw: Iterator[tuple[str, Path | bytes | str]], side_px: int
+) -> Iterator[tuple[str, np.ndarray | str]]:
+    """The pictures decoded, in order; only some hundred are under way at a time, so a large pack is never held whole."""
+    waiting: deque[tuple[str, Future[np.ndarray | str]]] = deque()
+    for image_id, given in raw:
+        waiting.append((image_id, pool.submit(_decode, given, side_px)))
+        if len(waiting) >= AHEAD:
+            first, decoded = waiting.popleft()
+            yield first, decoded.result()
+    for first, decoded in waiting:
+        yield first, decoded.result()
 
 
 class _Store:
@@ -197,10 +263,12 @@ class _Store:
         return np.memmap(self._file, dtype=np.uint8, mode="r")
 
 
-def _decode(path: Path, side_px: int) -> np.ndarray | str:
-    """One picture as [height, width, 3] uint8, or why it cannot be read."""
+def _decode(given: Path | bytes | str, side_px: int) -> np.ndarray | str:
+    """One picture as [height, width, 3] uint8, or why it cannot be read (as given, for a picture that is not there)."""
+    if isinstance(given, str):
+        return given
     try:
-        with open_picture(path) as opened:
+        with open_picture(given) as opened:
             opened.draft("RGB", (2 * side_px, 2 * side_px))  # JPEG: decode at a fraction where that is enough
             image = as_seen(opened)
             scale = side_px / min(image.size)

@@ -35,9 +35,10 @@ from schemas import __version__
 from schemas.errors import UserError
 from schemas.files import write_text
 from schemas.manifest import Manifest, picture_root, read_manifest
+from schemas.pack import Pack
 from train.augment import Views
 from train.checkpoint import save_weights
-from train.data import Chosen, Shuffled, choose, class_numbers, cores, load_pictures
+from train.data import Chosen, Shuffled, check_source, choose, class_numbers, cores, load_pictures, picture_source
 from train.estimate import in_words, stage_seconds
 from train.fit import Fitted, Held, Stage, fit, predict_probs
 from train.metrics import judge
@@ -81,20 +82,28 @@ def train(request: Request) -> dict[str, Any]:
     manifest = read_manifest(request.manifest)
     chosen = choose(manifest, request.label_fraction, request.unlabeled)
     _check_pool(recipe, chosen, request)
-    identity = _fingerprint(request, recipe, manifest)
+    source = picture_source(manifest, request.pictures)
+    identity = _fingerprint(request, recipe, manifest, source)
     with _folder(request.folder, request.fresh) as folder:
         done = _finished(folder, identity)
         if done is not None:
             _say(f"{folder}: this very run is finished; --fresh trains it again")
             return done
-        return _Run(request, recipe, manifest, chosen, identity, folder).go()
+        return _Run(request, recipe, manifest, chosen, source, identity, folder).go()
 
 
 class _Run:
     """The parts of one run, made in order."""
 
     def __init__(
-        self, request: Request, recipe: Recipe, manifest: Manifest, chosen: Chosen, identity: str, folder: Path
+        self,
+        request: Request,
+        recipe: Recipe,
+        manifest: Manifest,
+        chosen: Chosen,
+        source: Path | Pack,
+        identity: str,
+        folder: Path,
     ) -> None:
         self.request, self.recipe, self.manifest = request, recipe, manifest
         self.identity, self.folder = identity, folder
@@ -107,10 +116,11 @@ class _Run:
         self.model.to(self.device).to(memory_format=layout)
         self.given = self._given_stage1()
         self.views = Views(recipe, self.facts.mean, self.facts.std)
-        _say_head(self.facts, recipe, chosen, manifest, self.device)
         rows = pd.concat([chosen.labeled, chosen.pool, chosen.val, chosen.test])
         side = round(recipe.image_size / recipe.crop_pct)
-        self.pictures, self.failed = load_pictures(rows, request.pictures or manifest.root, side)
+        self.read_from = check_source(source, manifest, rows["image_id"].tolist(), side)
+        _say_head(self.facts, recipe, chosen, manifest, self.device, self.read_from)
+        self.pictures, self.failed = load_pictures(rows, source, side)
         self.chosen = chosen.without(self.failed)
         self.positions = {
             name: self.pictures.positions(getattr(self.chosen, name)["image_id"])
@@ -273,7 +283,7 @@ class _Run:
             "stage1": str(request.stage1) if request.stage1 else None,
             "best": {name: found.best_row for name, found in fitted.items()},
             "seconds": {name: round(found.seconds, 1) for name, found in fitted.items()},
-            "wall_seconds": round(time.monotonic() - self.began, 1), "test_reads": 1, "unreadable": self.failed,
+            "wall_seconds": round(time.monotonic() - self.began, 1), "test_reads": 1, "unreadable": self.failed, "pictures": self.read_from,
             "test": {key: metrics["test"].get(key) for key in ("n", "right", "acc1", "acc5", "ce", "macro")},
             "device": _device_name(self.device), "fingerprint": self.identity, "finished_at": datetime.now(UTC).isoformat(),
             "versions": {"consenso": __version__, "python": platform.python_version(), "torch": torch.__version__,
@@ -305,10 +315,10 @@ def _check_pool(recipe: Recipe, chosen: Chosen, request: Request) -> None:
         )
 
 
-def _fingerprint(request: Request, recipe: Recipe, manifest: Manifest) -> str:
-    """What makes two runs the same run."""
+def _fingerprint(request: Request, recipe: Recipe, manifest: Manifest, source: Path | Pack) -> str:
+    """What makes two runs the same run: pictures from a pack are not those from the originals."""
     parts = [request.method, asdict(recipe), manifest.manifest_id, request.label_fraction, request.unlabeled, request.seed,
-             str(request.weights), str(request.stage1)]  # fmt: skip
+             str(request.weights), str(request.stage1), *([source.format.as_json()] if isinstance(source, Pack) else [])]  # fmt: skip
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 
@@ -362,12 +372,15 @@ def _device_name(device: torch.device) -> str:
     return f"cpu, {torch.get_num_threads()} threads"
 
 
-def _say_head(facts: ModelFacts, recipe: Recipe, chosen: Chosen, manifest: Manifest, device: torch.device) -> None:
+def _say_head(
+    facts: ModelFacts, recipe: Recipe, chosen: Chosen, manifest: Manifest, device: torch.device, pictures: str
+) -> None:
     """The first lines of a run: what a person should know before it starts."""
     counts = ", ".join(f"{number} {name}" for name, number in chosen.counts().items())
     _say(f"model    {facts.name}, {facts.parameters / 1e6:.1f} M parameters, {recipe.image_size} px")
     _say(f"weights  {facts.weights}; license: {facts.license}")
     _say(f"data     {counts}; {len(chosen.classes)} classes; manifest {manifest.manifest_id[:8]}")
+    _say(f"pictures {pictures}")
     _say(f"device   {_device_name(device)}")
 
 

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from selections import (
     CLASSES,
@@ -61,6 +61,7 @@ def test_what_was_written_down_to_be_asked_is_waited_for() -> None:
     assert state(tables(2), pending=[1]) == ["new", WAITING]
 
 
+@settings(deadline=None, max_examples=30)
 @given(counts=st.lists(st.integers(0, 4), min_size=3, max_size=3), agree=st.integers(1, 3), first=st.integers(1, 4))
 def test_the_answers_that_are_needed_can_make_a_label_and_one_fewer_cannot(
     counts: list[int], agree: int, first: int
