@@ -204,7 +204,7 @@ class Table:
         import pyarrow as pa
 
         table = read_parquet(Path(path), self.made_by)
-        self._check_identity(Path(path), table.schema)
+        self.check_identity(Path(path), table.schema)
         missing = [c.name for c in self.columns if not c.null and c.name not in table.column_names]
         if missing:
             raise TableError(self._columns_message(str(path), missing, [], table.column_names))
@@ -240,7 +240,8 @@ class Table:
             raise TableError(f"{path}: cannot be read as Parquet ({str(error).splitlines()[0]})") from error
         return {key.decode(): value.decode() for key, value in raw.items() if key != b"ARROW:schema"}
 
-    def _check_identity(self, path: Path, schema: pa.Schema) -> None:
+    def check_identity(self, path: Path, schema: pa.Schema) -> None:
+        """Raise TableError for a file that says it is another table, or one of a newer version."""
         meta = schema.metadata or {}
         name = meta.get(b"consenso.table", b"").decode()
         if name and name != self.name:
