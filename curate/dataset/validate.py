@@ -296,7 +296,7 @@ class _Manifest:
         """Ranks of train rows nest: 25 % lies inside 50 %, with every class in it."""
         rank, train = self.rows["label_rank"], self.rows["split"] == "train"
         yield from self._rank_range("label_rank", rank, train, "train")
-        rows = self.rows[train & rank.notna() & self.rows["label"].notna()]
+        rows = self.rows[train & rank.notna() & self.rows["label"].isin(self.classes)]
         several = rows.groupby(["label", "group_id"])["label_rank"].nunique()
         if (several > 1).any():
             lines = [
