@@ -403,6 +403,6 @@ def _splits(rows: pd.DataFrame, before: pd.DataFrame, task: str, now: datetime) 
 def _moved(rows: pd.DataFrame) -> dict[str, int]:
     """What happened to rows that were train, val or test before: `test -> out (label withdrawn)` and how many."""
     was = rows[rows["was"].isin(["train", "val", "test"]) & (rows["split"] != rows["was"])]
-    reason = was["split_reason"].map(" ({})".format, na_action="ignore").fillna("")
+    reason = (" (" + was["split_reason"].astype("str") + ")").fillna("")
     said = was["was"] + " -> " + was["split"] + reason
     return {str(key): int(n) for key, n in said.value_counts().sort_index().items()}
