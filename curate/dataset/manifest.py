@@ -26,7 +26,7 @@ class Built:
     manifest_id: str
     rows: pd.DataFrame
     new: bool
-    versions: dict[str, dict[str, int]]  # of val and test: version, pictures, and what the newest version changed
+    raised: dict[str, dict[str, int]]  # val and test where this build changed them: version, pictures, what changed
 
     def describe(self) -> str:
         """One line for a person: where it is and how it is divided."""
@@ -34,8 +34,7 @@ class Built:
         parts = ", ".join(f"{counts[name]} {name}" for name in _ORDER if name in counts)
         state = "" if self.new else " (unchanged)"
         said = f"manifest {self.manifest_id[:8]}{state}: {len(self.rows)} pictures, {parts or 'none'} -> {self.path}"
-        changed = [_version_line(name, version) for name, version in self.versions.items() if version["version"] > 1]
-        return "\n".join([said, *(changed if self.new else [])])
+        return "\n".join([said, *(_version_line(name, version) for name, version in self.raised.items())])
 
 
 _ORDER = ("train", "val", "test", "unlabeled", "out", "no split yet")
@@ -151,14 +150,16 @@ def rebuild_manifest(workspace: Workspace, task: Task, made_by: str, **facts: An
     if parent == identity:
         if not newest.exists() or MANIFEST.metadata(newest).get("consenso.manifest_id") != identity:
             write_bytes(newest, built[-1].read_bytes())  # a build was killed between its two files
-        return Built(built[-1], identity, rows, new=False, versions=earlier.get("versions", {}))
-    versions = _versions(rows, built[-1] if built else None, earlier.get("versions", {}))
+        return Built(built[-1], identity, rows, new=False, raised={})
+    known = earlier.get("versions", {})
+    versions = _versions(rows, built[-1] if built else None, known)
     # What decided the split is what `curate split` said last, whatever command rebuilds the manifest.
     last = {key: earlier[key] for key in ("split", "seed", "fixed") if key in earlier and "seed" in earlier}
     info = {**_info(rows, task, made_by), **last, **facts, "versions": versions}
+    raised = {name: new for name, new in versions.items() if new["version"] > 1 and new != known.get(name)}
     place = workspace.next_manifest(name)
     write_manifest(rows, [place, newest], task=name, classes=task.keys, parent=parent, info=info)
-    return Built(place, identity, rows, new=True, versions=versions)
+    return Built(place, identity, rows, new=True, raised=raised)
 
 
 def _versions(rows: pd.DataFrame, parent: Path | None, known: Mapping[str, Any]) -> dict[str, dict[str, int]]:
