@@ -83,7 +83,7 @@ def split(
     rows["why_out"] = rows["why_out"].mask(bridge, BRIDGE)
     # A group keeps the seed that ranked it first, so that another seed decides only what is new.
     of_group = rows.groupby("group_id")["seed"].transform("min").fillna(seed).astype("int64")
-    rows["order"] = [_order(s, group) for s, group in zip(of_group, rows["group_id"], strict=True)]
+    rows["order"] = _hashed(of_group[rows["label"].notna()], rows["group_id"]).reindex(rows.index)
     rows["seed"] = rows["seed"].fillna(seed).astype("int64")
 
     fill = _Fill(rows, classes, policy, seed)
@@ -152,6 +152,12 @@ def _water_level(limits: Sequence[int], room: float) -> int:
 
 def _order(seed: int, name: str) -> str:
     return hashlib.sha256(f"{seed} {name}".encode()).hexdigest()
+
+
+def _hashed(seeds: pd.Series, names: pd.Series) -> pd.Series:
+    """The hash of each name under its seed, for the rows that have a seed."""
+    pairs = zip(seeds.tolist(), names[seeds.index].tolist(), strict=True)
+    return pd.Series([_order(seed, name) for seed, name in pairs], index=seeds.index, dtype=object)
 
 
 def _rows(
@@ -305,7 +311,8 @@ class _Fill:
 
     def table(self, rows: pd.DataFrame) -> pd.DataFrame:
         """By class: how many labeled, train, val, test; the test's quota; what is missing; a note on rare classes."""
-        found = Counter(zip(rows["label"], rows["split"], strict=True))
+        labeled = rows[rows["label"].notna()]
+        found = Counter(zip(labeled["label"].tolist(), labeled["split"].tolist(), strict=True))
         columns = {name: [found[key, name] for key in self.classes] for name in ("train", "val", "test")}
         table = pd.DataFrame(columns, index=pd.Index(self.classes, name="class"))
         table.insert(0, "labeled", [self.labeled.get(key, 0) for key in self.classes])
@@ -385,9 +392,8 @@ def _label_ranks(rows: pd.DataFrame) -> pd.Series:
 def _unlabeled_ranks(rows: pd.DataFrame) -> pd.Series:
     """Rank in [0, 1) of each unlabeled row by its own hash: any prefix is a random part."""
     pool = rows[rows["split"] == "unlabeled"]
-    hashed = [_order(s, image_id) for s, image_id in zip(pool["seed"], pool["image_id"], strict=True)]
-    order = pd.Series(hashed, index=pool.index, dtype="str").sort_values()
-    return pd.Series(np.arange(len(order)) / max(len(order), 1), index=order.index).reindex(rows.index)
+    order = pool.index[np.argsort(_hashed(pool["seed"], pool["image_id"]).to_numpy())]
+    return pd.Series(np.arange(len(order)) / max(len(order), 1), index=order).reindex(rows.index)
 
 
 def _splits(rows: pd.DataFrame, before: pd.DataFrame, task: str, now: datetime) -> pd.DataFrame:
