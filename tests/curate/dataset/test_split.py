@@ -550,3 +550,10 @@ def test_whatever_is_given_nothing_else_crosses(world: World, policy: dict, side
     bad = set(crossing(rows, given_).group_id)
     inside = rows[(rows.split != "out") & ~rows.group_id.isin(bad)]
     assert inside.assign(side=inside.split.map(side)).groupby("group_id").side.nunique().le(1).all()
+
+
+def test_one_group_always_stays_for_train_however_large_val_is() -> None:
+    table = of_sizes(dots=3, plain=4, checks=40).split(test=0.3, val=0.6).classes
+    assert table.test.gt(0).all()
+    assert table.val.gt(0).all()
+    assert table.train.gt(0).all()
