@@ -90,14 +90,21 @@ def read_manifest(path: Path, classes: Sequence[str] | None = None) -> Manifest:
     """Read and check a manifest.
 
     A file that lost its metadata (pandas drops it) is read with its classes in sorted order and one warning on stderr, or
-    with `classes` as given. Raises TableError for a file that is no manifest, and for a label outside the class list.
+    with `classes` as given. Raises TableError for a file that is no manifest, for a label outside the class list, and where
+    `classes` are not those that the file carries.
     """
     path = Path(path)
     table = MANIFEST.read_arrow(path)
     meta = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
     rows = MANIFEST.to_frame(table)
     found = sorted(rows["label"].dropna().unique())
-    known = list(classes or json.loads(meta.get("consenso.classes", "null")) or [])
+    kept = list(json.loads(meta.get("consenso.classes", "null")) or [])
+    if classes and kept and list(classes) != kept:
+        raise TableError(
+            f"{path}: its classes are {', '.join(kept)}; asked for were {', '.join(classes)}. "
+            "The order counts: it is that of every list of probabilities"
+        )
+    known = kept or list(classes or [])
     if not known:
         known = found
         print(

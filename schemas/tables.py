@@ -272,13 +272,14 @@ SPLITS = Table(
         _TASK,
         C("group_id", "string", "pictures that must stay on one side: cluster, listing, same bytes"),
         C("split", "string", "train, val, test, unlabeled or out"),
-        C("split_reason", "string", "why it is out, or what decided the split", null=True),
+        C("split_reason", "string", "why it is out; or fixed (given by a file), filled (val or test, not chosen at random)", null=True),
+        C("side", "string", "train, val or test once decided: kept while it is out, so what was tested on never trains", null=True),
         C("label_rank", "float64", "0 to 1, nested: `--label-fraction 0.5` takes train rows below 0.5", null=True),
         C("unlabeled_rank", "float64", "0 to 1, nested order of the unlabeled pool", null=True),
         C("since", "time", "when this row was decided; a frozen row never moves"),
         C("seed", "int64", "seed that decided it"),
     ),
-)
+)  # fmt: skip
 
 MANIFEST = Table(
     "manifest",
@@ -289,7 +290,7 @@ MANIFEST = Table(
         C("path", "string", "the picture's bytes, relative to the workspace, or a URI"),
         C("label", "string", "class key; missing = unlabeled", null=True),
         C("split", "string", "train, val, test, unlabeled or out; missing before the first `curate split`", null=True),
-        C("split_reason", "string", "why it is out", null=True),
+        C("split_reason", "string", "why it is out; or fixed (given by a file), filled (val or test, not chosen at random)", null=True),
         _DROPPED,
         C("n_votes", "int32", "votes that counted", null=True),
         C("n_agree", "int32", "votes for the label", null=True),
@@ -306,7 +307,7 @@ MANIFEST = Table(
         C("label_probs", "list<float64>", "share of the votes per class, in the file's class order", null=True),
         C("votes", "votes", "the single votes, workers by pseudonym", null=True),
     ),
-)
+)  # fmt: skip
 
 PREDICTIONS = Table(
     "predictions",

@@ -121,6 +121,9 @@ class Split(_Part):
         description="capped: equal counts as far as max_test_share allows; strict: the smallest class decides; natural: as they come",
     )
     max_test_share: float = Field(0.3, gt=0, lt=1, description="at most this share of a class goes to test")
+    fill_short: bool = Field(
+        False, description="fill a class that is still short in val or test with pictures not chosen at random"
+    )
     seed: int = 0
 
     @model_validator(mode="after")

@@ -62,18 +62,17 @@ def make_groups(
     limit = max(giant_least, int(giant_share * len(ids)))
     size = np.bincount(unit, minlength=len(ids))
 
-    kept = np.ones(len(listings), bool)
     root = _join(len(ids), listings, unit)
     before = _largest(root)
-    while len(cut := _worst_bridges(listings[kept], root, size, side, limit)):
-        kept &= ~np.isin(listings["unit"].to_numpy(), cut)
-        root = _join(len(ids), listings[kept], unit)
-    bridges = np.isin(unit, listings.loc[~kept, "unit"].unique())
+    cut = np.isin(listings["unit"].to_numpy(), _bridges(listings, unit, root, size, side, limit))
+    if cut.any():
+        root = _join(len(ids), listings[~cut], unit)
+    bridges = np.isin(unit, listings.loc[cut, "unit"].unique())
     first = pd.Series(ids).groupby(root).transform("first")  # ids are sorted: the first is the smallest
     return Groups(
         group_id=pd.Series(first.to_numpy(), index=pd.Index(ids, name="image_id"), dtype="str"),
         bridges=frozenset(ids[bridges]),
-        cut=int((~kept).sum()),
+        cut=int(cut.sum()),
         largest=before,
     )
 
@@ -132,18 +131,67 @@ def _side_of_unit(sides: Mapping[str, str], place: pd.Index, unit: np.ndarray) -
     return taken
 
 
-def _worst_bridges(edges: pd.DataFrame, root: np.ndarray, size: np.ndarray, side: np.ndarray, limit: int) -> np.ndarray:
-    """In every group that is too large, or torn between sides, the free units that tie the most listings together."""
-    units = np.unique(np.flatnonzero(size))
+def _bridges(
+    edges: pd.DataFrame, unit: np.ndarray, root: np.ndarray, size: np.ndarray, side: np.ndarray, limit: int
+) -> np.ndarray:
+    """The free units to cut: in a group that is too large, or torn between sides, those that tie the most listings.
+
+    Taking the most tied ones out of every bad group, until none is bad, would join anew each time. The same units are found
+    in one pass from below, because a group that is bad stays bad when more is tied to it: a unit is cut when the group that
+    it forms with all that tie no more than it does is bad.
+    """
+    units = np.flatnonzero(size)
     pictures = np.bincount(root[units], size[units], minlength=len(root))
-    torn = np.zeros(len(root), np.int64)
-    np.bitwise_or.at(torn, root[units], side[units])
-    bad = (pictures > limit) | ~np.isin(torn, (0, 1, 2, 4))
-    ties = edges[(edges["listings"] > 1) & (side[edges["unit"]] == 0)]
-    ties = ties.assign(group=root[ties["unit"].to_numpy()])
-    ties = ties[bad[ties["group"].to_numpy()]]
-    most = ties.groupby("group")["listings"].transform("max")
-    return ties.loc[ties["listings"] == most, "unit"].unique()
+    sides = np.zeros(len(root), np.int64)
+    np.bitwise_or.at(sides, root[units], side[units])
+    inside = edges[((pictures > limit) | _torn(sides))[root[edges["unit"].to_numpy()]]]
+    free = (inside["listings"] > 1) & (side[inside["unit"].to_numpy()] == 0)
+    low = _join(len(unit), inside[~free], unit)
+    pictures, sides = np.bincount(low, minlength=len(low)), np.zeros(len(low), np.int64)
+    np.bitwise_or.at(sides, low[units], side[units])
+
+    forest = _Forest(low, pictures, sides)
+    hub_at = dict(zip(inside.loc[~free, "hub"].tolist(), inside.loc[~free, "unit"].tolist(), strict=True))
+    cut: list[int] = []
+    for _, level in inside[free].groupby("listings"):
+        for thing, hub in zip(level["unit"].tolist(), level["hub"].tolist(), strict=True):
+            forest.join(hub_at.setdefault(hub, thing), thing)
+        cut += [thing for thing in level["unit"].unique().tolist() if forest.is_bad(thing, limit)]
+    return np.array(cut, np.int64)
+
+
+def _torn(sides: np.ndarray) -> np.ndarray:
+    """True where bits name more than one side."""
+    return (sides & (sides - 1)) != 0
+
+
+class _Forest:
+    """Union-find that knows of each tree how many pictures it holds and which sides they have."""
+
+    def __init__(self, root: np.ndarray, pictures: np.ndarray, sides: np.ndarray) -> None:
+        self.parent, self.pictures, self.sides = root.tolist(), pictures.tolist(), sides.tolist()
+
+    def find(self, x: int) -> int:
+        """The root of x's tree."""
+        parent = self.parent
+        while parent[x] != x:
+            parent[x] = parent[parent[x]]
+            x = parent[x]
+        return int(x)
+
+    def join(self, a: int, b: int) -> None:
+        """Make one tree of two."""
+        a, b = self.find(a), self.find(b)
+        if a != b:
+            low, high = min(a, b), max(a, b)
+            self.parent[high] = low
+            self.pictures[low] += self.pictures[high]
+            self.sides[low] |= self.sides[high]
+
+    def is_bad(self, x: int, limit: int) -> bool:
+        """True when x's tree is too large, or has pictures of more than one side."""
+        x = self.find(x)
+        return bool(self.pictures[x] > limit or self.sides[x] & (self.sides[x] - 1))
 
 
 def _largest(root: np.ndarray, how_many: int = 3) -> tuple[int, ...]:

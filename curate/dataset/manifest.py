@@ -26,16 +26,23 @@ class Built:
     manifest_id: str
     rows: pd.DataFrame
     new: bool
+    raised: dict[str, dict[str, int]]  # val and test where this build changed them: version, pictures, what changed
 
     def describe(self) -> str:
         """One line for a person: where it is and how it is divided."""
         counts = self.rows["split"].fillna("no split yet").value_counts()
         parts = ", ".join(f"{counts[name]} {name}" for name in _ORDER if name in counts)
         state = "" if self.new else " (unchanged)"
-        return f"manifest {self.manifest_id[:8]}{state}: {len(self.rows)} pictures, {parts or 'none'} -> {self.path}"
+        said = f"manifest {self.manifest_id[:8]}{state}: {len(self.rows)} pictures, {parts or 'none'} -> {self.path}"
+        return "\n".join([said, *(_version_line(name, version) for name, version in self.raised.items())])
 
 
 _ORDER = ("train", "val", "test", "unlabeled", "out", "no split yet")
+
+
+def _version_line(name: str, version: Mapping[str, int]) -> str:
+    changes = [f"{version[what]} {what}" for what in ("added", "relabeled", "left") if version[what]]
+    return f"{name} version {version['version']}: {', '.join(changes)}; figures compare within one version only"
 
 
 def build_manifest(
@@ -76,6 +83,7 @@ def _consistent(rows: pd.DataFrame) -> pd.DataFrame:
     dropped = rows["dropped"].notna() & split.notna()
     why = rows["split_reason"].mask(withdrawn, "label withdrawn").mask(dropped, "dropped")
     split = split.mask(unlabeled & (split == "train"), "unlabeled").mask(withdrawn | dropped, "out")
+    why = why.mask(unlabeled & (rows["split"] == "train") & ~dropped, None)
     return rows.assign(
         split=split,
         split_reason=why,
@@ -120,7 +128,8 @@ def _lists(image_ids: pd.Series, values: Iterable[Any]) -> pd.Series:
 def rebuild_manifest(workspace: Workspace, task: Task, made_by: str, **facts: Any) -> Built:
     """Build the task's manifest from the tables as they are, under the next number and as `<task>.parquet`.
 
-    The same content as the newest one makes no new number. `facts` are kept in its info, beside the counts.
+    The same content as the newest one makes no new number. `facts` are kept in its info, beside the counts and the versions
+    of val and test.
     """
     name = task.task
     rows = build_manifest(
@@ -134,20 +143,55 @@ def rebuild_manifest(workspace: Workspace, task: Task, made_by: str, **facts: An
     )
     identity = manifest_id(MANIFEST.to_arrow(rows), name, task.keys)
     built = workspace.manifests(name)
-    parent = MANIFEST.metadata(built[-1]).get("consenso.manifest_id") if built else None
+    meta = MANIFEST.metadata(built[-1]) if built else {}
+    parent = meta.get("consenso.manifest_id")
+    earlier = json.loads(meta.get("consenso.info", "{}"))
     newest = workspace.manifest(name)
-    info = _info(rows, task, made_by, facts)
     if parent == identity:
         if not newest.exists() or MANIFEST.metadata(newest).get("consenso.manifest_id") != identity:
             write_bytes(newest, built[-1].read_bytes())  # a build was killed between its two files
-        return Built(built[-1], identity, rows, new=False)
+        return Built(built[-1], identity, rows, new=False, raised={})
+    known = earlier.get("versions", {})
+    versions = _versions(rows, built[-1] if built else None, known)
+    # What decided the split is what `curate split` said last, whatever command rebuilds the manifest.
+    last = {key: earlier[key] for key in ("split", "seed", "fixed") if key in earlier and "seed" in earlier}
+    info = {**_info(rows, task, made_by), **last, **facts, "versions": versions}
+    raised = {name: new for name, new in versions.items() if new["version"] > 1 and new != known.get(name)}
     place = workspace.next_manifest(name)
     write_manifest(rows, [place, newest], task=name, classes=task.keys, parent=parent, info=info)
-    return Built(place, identity, rows, new=True)
+    return Built(place, identity, rows, new=True, raised=raised)
 
 
-def _info(rows: pd.DataFrame, task: Task, made_by: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+def _versions(rows: pd.DataFrame, parent: Path | None, known: Mapping[str, Any]) -> dict[str, dict[str, int]]:
+    """The version of val and test: raised whenever their pictures or labels differ from the parent's.
+
+    A model that was tested on version 1 does not compare with one that was tested on version 2: a picture was added, left
+    because its label was withdrawn or it was dropped, or stayed with another label.
+    """
+    before = MANIFEST.to_frame(MANIFEST.read_arrow(parent, ["image_id", "label", "split"])) if parent else rows[:0]
+    found: dict[str, dict[str, int]] = {}
+    for name in ("val", "test"):
+        was = before[before["split"] == name].set_index("image_id")["label"]
+        is_ = rows[rows["split"] == name].set_index("image_id")["label"]
+        number = known.get(name, {}).get("version", 1 if len(was) else 0)
+        both = was.index.intersection(is_.index)
+        change = {
+            "added": len(is_) - len(both),
+            "relabeled": int((was[both] != is_[both]).sum()),
+            "left": len(was) - len(both),
+        }
+        if any(change.values()) and number:
+            found[name] = {"version": number + 1, "pictures": len(is_), **change}
+        elif name in known:
+            found[name] = dict(known[name])
+        elif len(is_):
+            found[name] = {"version": 1, "pictures": len(is_), "added": 0, "relabeled": 0, "left": 0}
+    return found
+
+
+def _info(rows: pd.DataFrame, task: Task, made_by: str) -> dict[str, Any]:
     """How the manifest was made, and its counts."""
+    filled = (rows["split"] + " " + rows["label"])[rows["split_reason"] == "filled"]
     return {
         "made_by": made_by,
         "question_version": task.question_version,
@@ -159,6 +203,6 @@ def _info(rows: pd.DataFrame, task: Task, made_by: str, facts: Mapping[str, Any]
             "labeled": int(rows["label"].notna().sum()),
             "dropped": int(rows["dropped"].notna().sum()),
             "splits": {str(key): int(n) for key, n in rows["split"].value_counts().sort_index().items()},
+            "not_random_in": {str(key): int(n) for key, n in filled.value_counts().sort_index().items()},
         },
-        **facts,
     }

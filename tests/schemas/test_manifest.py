@@ -81,6 +81,22 @@ def test_a_label_outside_the_classes_is_refused(tmp_path: Path) -> None:
         read_manifest(tmp_path / "m.parquet")
 
 
+def test_other_classes_than_the_file_carries_are_refused(tmp_path: Path) -> None:
+    write(tmp_path / "m.parquet")
+    assert read_manifest(tmp_path / "m.parquet", CLASSES).classes == CLASSES
+    with pytest.raises(TableError, match=r"its classes are plain, dots; asked for were dots, plain\. The order counts"):
+        read_manifest(tmp_path / "m.parquet", CLASSES[::-1])
+
+
+def test_a_manifest_that_was_cut_off_is_one_clear_line(tmp_path: Path) -> None:
+    path = tmp_path / "m.parquet"
+    write(path)
+    path.write_bytes(path.read_bytes()[:-500])
+    with pytest.raises(TableError, match=r"cannot be read as Parquet .* it may be cut off") as error:
+        read_manifest(path)
+    assert "\n" not in str(error.value)
+
+
 def test_another_table_is_no_manifest(tmp_path: Path) -> None:
     path = LABELS.write(LABELS.empty(), tmp_path / "labels.parquet")
     with pytest.raises(TableError, match="is a labels table, not manifest"):
@@ -103,9 +119,37 @@ def test_pictures_are_looked_for_in_the_workspace_around(tmp_path: Path) -> None
 
 
 def test_plain_pandas_reads_sensible_columns(tmp_path: Path) -> None:
-    write(tmp_path / "m.parquet")
-    frame = pd.read_parquet(tmp_path / "m.parquet")
-    assert frame.label.tolist()[0] == "dots"
-    assert pd.api.types.is_string_dtype(frame.label)
-    assert pd.api.types.is_float_dtype(frame.label_rank)
-    assert list(frame.columns[-2:]) == ["label_probs", "votes"]
+    more = {"n_votes": 3, "n_agree": 2, "width_px": 300, "height_px": 200, "marketplaces": ["mx"], "group_id": "g"}
+    seen = {**more, "cluster_id": "c", "marketplace": "mx", "listing_id": "l", "chosen_by": "random", "label": "dots"}
+    votes = [{"pseudonym": "w1", "label": "dots"}]
+    full = row("a", **seen, split="out", split_reason="gold", dropped="x", label_probs=[0.0, 1.0], votes=votes)
+    frames = {}
+    for name, some in (("whole", [full]), ("gaps", [full, row("b")])):
+        write(tmp_path / f"{name}.parquet", MANIFEST.frame(some))
+        frames[name] = pd.read_parquet(tmp_path / f"{name}.parquet")
+    text = [
+        "image_id",
+        "path",
+        "label",
+        "split",
+        "split_reason",
+        "dropped",
+        "group_id",
+        "cluster_id",
+        "marketplace",
+        "listing_id",
+        "chosen_by",
+    ]
+    ranks, counts = ["label_rank", "unlabeled_rank"], ["n_votes", "n_agree", "width_px", "height_px"]
+    lists = ["marketplaces", "label_probs", "votes"]
+    for frame in frames.values():
+        assert sorted(frame.columns) == sorted([*text, *ranks, *counts, *lists])
+        assert {str(frame[name].dtype) for name in text} == {"str"}
+        assert {str(frame[name].dtype) for name in ranks} == {"float64"}
+        assert list(frame.columns[-2:]) == ["label_probs", "votes"]
+    assert {str(frames["whole"][name].dtype) for name in counts} == {"int32"}
+    assert {str(frames["gaps"][name].dtype) for name in counts} == {"float64"}  # pandas has no missing whole number
+    whole = pd.read_parquet(tmp_path / "gaps.parquet", dtype_backend="numpy_nullable")
+    assert {str(whole[name].dtype) for name in counts} == {"Int32"}
+    first = frames["whole"].iloc[0]
+    assert (list(first.marketplaces), list(first.label_probs), list(first.votes)) == (["mx"], [0.0, 1.0], votes)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from worlds import Picture, World, image
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from worlds import EXAMPLES, Picture, World, image
 
 from curate.dataset.groups import Groups, make_groups
 
@@ -81,3 +83,44 @@ def test_near_twins_are_never_pulled_apart() -> None:
 
 def test_no_pictures_make_no_groups() -> None:
     assert groups_of(World()).describe() == "0 groups; largest none pictures"
+
+
+def peeled(world: World, sides: dict[int, str], giant: int) -> set[int]:
+    """The bridges as a person would find them: in every bad group cut the pictures of the most listings, until none is bad.
+
+    Pictures without near twins only, so that a picture is what is cut.
+    """
+    cut: set[int] = set()
+    while True:
+        worst: set[int] = set()
+        left = set(world.pictures) - cut
+        while left:
+            group, more = set(), {left.pop()}
+            while more:
+                group |= more
+                hubs = {hub for n in more for hub in world.pictures[n].listings}
+                more = {n for n in left if hubs & set(world.pictures[n].listings)} - group
+                left -= more
+            free = [n for n in group if n not in sides and len(world.pictures[n].listings) > 1]
+            if len(group) > giant or len({sides[n] for n in group if n in sides}) > 1:
+                most = max((len(world.pictures[n].listings) for n in free), default=0)
+                worst |= {n for n in free if len(world.pictures[n].listings) == most}
+        if not worst:
+            return cut
+        cut |= worst
+
+
+@settings(deadline=None, max_examples=4 * EXAMPLES)
+@given(
+    listings=st.lists(st.sets(st.integers(0, 14), max_size=6), min_size=1, max_size=40),
+    sides=st.dictionaries(st.integers(0, 39), st.sampled_from(["train", "val", "test"]), max_size=8),
+    giant=st.integers(2, 12),
+)
+def test_bridges_are_the_most_tied_pictures_of_bad_groups(
+    listings: list[set[int]], sides: dict[int, str], giant: int
+) -> None:
+    world = World({n: Picture(listings=tuple(sorted(some))) for n, some in enumerate(listings)})
+    sides = {n: side for n, side in sides.items() if n in world.pictures}
+    groups = groups_of(world, sides, giant)
+    assert groups.bridges == {image(n) for n in peeled(world, sides, giant)}
+    assert groups.cut == sum(len(world.pictures[n].listings) for n in world.pictures if image(n) in groups.bridges)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -33,7 +33,7 @@ class Picture:
     label: str | None = "dots"
     listings: tuple[object, ...] = ()
     cluster: object = None
-    chosen_by: str = "random"
+    chosen_by: str | None = "random"
     dropped: bool = False
 
 
@@ -73,13 +73,14 @@ class World:
         classes: list[str] = CLASSES,
         gold: Collection[str] = (),
         seed: int | None = None,
+        fixed: Mapping[str, str] | None = None,
         **policy: Any,
     ) -> Cut:
         """The split of this world."""
         pictures, labels, clusters, appearances = self.tables()
         return split(
             pictures, labels, clusters, appearances, SPLITS.empty() if before is None else before,
-            policy=Split(**policy), classes=classes, task="t", now=NOON, gold=gold, seed=seed,
+            policy=Split(**policy), classes=classes, task="t", now=NOON, gold=gold, seed=seed, fixed=fixed,
         )  # fmt: skip
 
     def more(self, other: World) -> World:
