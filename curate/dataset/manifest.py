@@ -123,11 +123,12 @@ def rebuild_manifest(workspace: Workspace, task: Task, made_by: str, **facts: An
     The same content as the newest one makes no new number. `facts` are kept in its info, beside the counts.
     """
     name = task.task
+    labels = LABELS.read_if_there(workspace.of_task(name, "labels"))
     rows = build_manifest(
         PICTURES.read(workspace.table("pictures")),
         APPEARANCES.read_if_there(workspace.table("appearances")),
         CLUSTERS.read_if_there(workspace.table("clusters")),
-        LABELS.read_if_there(workspace.of_task(name, "labels")),
+        labels,
         SPLITS.read_if_there(workspace.of_task(name, "splits")),
         VOTES.read_if_there(workspace.of_task(name, "votes")),
         task=name,
@@ -136,7 +137,9 @@ def rebuild_manifest(workspace: Workspace, task: Task, made_by: str, **facts: An
     built = workspace.manifests(name)
     parent = MANIFEST.metadata(built[-1]).get("consenso.manifest_id") if built else None
     newest = workspace.manifest(name)
-    info = _info(rows, task, made_by, facts)
+    given = labels.loc[labels["label"].notna(), "source"].value_counts().sort_index()
+    sources = {str(source): int(n) for source, n in given.items()}  # so that a file passed on still says `simulated`
+    info = _info(rows, task, made_by, {"label_sources": sources, **facts})
     if parent == identity:
         if not newest.exists() or MANIFEST.metadata(newest).get("consenso.manifest_id") != identity:
             write_bytes(newest, built[-1].read_bytes())  # a build was killed between its two files
