@@ -119,7 +119,7 @@ def _marketplaces(chosen: Chosen) -> str:
     rows = chosen.rows[["marketplaces", "split"]].explode("marketplaces").dropna()
     if rows.empty:
         return ""
-    counted = pd.crosstab(rows["marketplaces"], rows["split"])[chosen.splits]
+    counted = pd.crosstab(rows["marketplaces"], rows["split"]).reindex(columns=chosen.splits, fill_value=0)
     table = [[name, *row, row.sum()] for name, row in counted.iterrows()]
     return (
         "## Marketplaces\n\nA picture counts in every marketplace that shows it.\n\n"

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from curate.dataset.export.choose import Chosen, describe
 from schemas import __version__
@@ -130,16 +130,23 @@ def _part_of(out: Path, plan: Mapping[str, Any]) -> Iterator[Place]:
             locks = [held.enter_context((part / name).open("a")) for name in (HOLDER, WORKERS)]
         except OSError as error:
             raise UserError(f"{part}: cannot be written ({error.strerror}); an export is made beside --out") from error
-        try:
-            for lock in locks:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(
-                f"{part}: another export writes here, or a killed one is just ending; wait for it and run this again"
-            ) from None
-        fcntl.flock(locks[1], fcntl.LOCK_UN)  # from here on it belongs to the worker processes
+        if not _locked(locks[0]):
+            raise UserError(f"{part}: another export writes here; wait for it to end, or stop it, and run this again")
+        if not _locked(locks[1]):
+            print("waiting for the processes of a killed export to end", file=sys.stderr)
+            fcntl.flock(locks[1], fcntl.LOCK_EX)
+        fcntl.flock(locks[1], fcntl.LOCK_UN)  # from here on it belongs to our own worker processes
         _clear(part, {"plan": plan, "boot": _boot()})
         yield Place(out, part)
+
+
+def _locked(handle: IO[str]) -> bool:
+    """Lock an open file for this process alone; False when another one holds it. Freed even by kill -9."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _clear(part: Path, plan: Mapping[str, Any]) -> None:
