@@ -56,7 +56,7 @@ def export_huggingface(
         return {
             "failed": [each for record in records for each in record["failed"]],
             "shards": shards,
-            "said": [f'read it: datasets.load_dataset("{out}")'],
+            "said": ['read it: datasets.load_dataset("{out}")'],
         }
 
     return export(chosen, out, "huggingface", {"side": side, "workers": workers, "shard_mb": shard_mb}, make)

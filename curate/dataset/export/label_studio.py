@@ -57,8 +57,8 @@ def export_label_studio(
                     sink.write(json.dumps(task, ensure_ascii=False))
                 sink.write("\n]\n")
         how = (
-            f"start Label Studio with LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED=true "
-            f"LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT={out.absolute().parent}, and add {out.absolute()} as local storage"
+            "start Label Studio with LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED=true and "
+            "LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT=$(dirname {out}), and add {out} as local storage"
         )
         return {"failed": placed.failed, "said": [*placed.said, *([how] if url is None else [])]}
 

@@ -29,7 +29,7 @@ UNITS = "_units"  # what is finished so far; removed at the end
 HOLDER = "_holder"  # locked by the process that exports
 WORKERS = "_workers"  # locked by each of its worker processes: they outlive a killed parent by one unit
 
-Facts = dict[str, Any]  # goes into _done.json: shards, failed, lines to say
+Facts = dict[str, Any]  # goes into _done.json: shards, failed, lines to say, in which {out} is the folder
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,8 @@ class Exported:
         lines = [f"{sum(self.counts.values()):,} pictures: {parts} -> {self.out}{state}"]
         if self.left_out:
             lines.append(f"left out: {describe(self.left_out)}")
-        return "\n".join([*lines, *self.facts.get("said", [])])
+        said = (line.replace("{out}", str(self.out)) for line in self.facts.get("said", []))
+        return "\n".join([*lines, *said])
 
     def check(self) -> None:
         """Raise Partial when some pictures could not be read."""

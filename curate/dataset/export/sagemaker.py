@@ -49,7 +49,7 @@ def export_sagemaker(
         channels = [channel(prefix, split, attribute) for split in chosen.splits]
         write_text(place.part / "channels.json", json.dumps(channels, indent=1))
         write_text(place.part / "classes.txt", "".join(f"{key}\n" for key in chosen.classes))
-        said = f"upload it: aws s3 sync {out} {prefix}"
+        said = f"upload it: aws s3 sync {{out}} {prefix}"
         return {"failed": placed.failed, "said": [*placed.said, said]}
 
     options = {"side": side, "copy": copy, "s3_prefix": prefix, "attribute": attribute}

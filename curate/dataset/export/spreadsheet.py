@@ -28,7 +28,7 @@ def export_csv(chosen: Chosen, out: Path, *, workers: bool = False) -> Exported:
     def make(place: Place) -> Facts:
         rows = flat(chosen, workers)
         rows.to_csv(place.part / NAME, index=False, encoding="utf-8-sig", lineterminator="\r\n")
-        return {"said": [f"read it: pandas.read_csv({str(out / NAME)!r})"]}
+        return {"said": [f'read it: pandas.read_csv("{{out}}/{NAME}")']}
 
     return export(chosen, out, "csv", {"workers": workers}, make)
 

@@ -40,7 +40,7 @@ def export_webdataset(
         return {
             "failed": [each for record in records for each in record["failed"]],
             "shards": shards,
-            "said": [f"{split}: {out / _pattern(split, len(found))}" for split, found in shards.items()],
+            "said": [f"{split}: {{out}}/{_pattern(split, len(found))}" for split, found in shards.items()],
         }
 
     return export(chosen, out, "webdataset", {"side": side, "workers": workers, "shard_mb": shard_mb}, make)

@@ -45,7 +45,7 @@ def test_shards_are_bounded_and_their_pattern_finds_all(tmp_path: Path) -> None:
     shards = sorted((tmp_path / "out").glob("*.tar"))
     assert len(shards) > 1
     assert all(path.stat().st_size < 1.1e6 for path in shards)
-    (pattern,) = [line.split(": ")[1] for line in done.facts["said"]]
+    (pattern,) = [line.split(": ")[1] for line in done.describe().splitlines() if line.startswith("train: ")]
     assert pattern.endswith(f"train-{{000000..{len(shards) - 1:06d}}}.tar")
     assert len(list(webdataset.WebDataset(pattern, shardshuffle=False))) == 9
 
