@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -140,16 +141,16 @@ def _check_paths(chosen: Chosen, root: Path) -> None:
     for path in chosen.rows["path"]:
         if "://" in path:
             raise UserError(f"{chosen.manifest.path}: {path} is a URI; download the pictures and say --pictures DIR")
-        if path.startswith("/") or ".." in PurePosixPath(path).parts:
+        if path.startswith("/") or ".." in path.split("/"):
             raise UserError(f"{chosen.manifest.path}: picture path {path} leaves {root}; paths are relative to it")
 
 
 def _look(root: Path, relative: str, *, by_name: bool) -> tuple[str | None, int]:
     """Where a picture is and how many bytes it has; None and 0 when it is nowhere."""
-    name = PurePosixPath(relative).name
+    name = relative.rsplit("/", 1)[-1]
     for place in (f"{root}/{relative}", *([f"{root}/{name}"] if by_name else [])):
         try:
-            return place, Path(place).stat().st_size
+            return place, os.stat(place).st_size  # noqa: PTH116 - 300,000 times, and a Path costs more than the call
         except (FileNotFoundError, NotADirectoryError):
             continue
     return None, 0
