@@ -10,6 +10,7 @@ from curate.commands import (
     crowd,
     dataset,
     demo,
+    export,
     hits,
     label,
     pack,
@@ -29,7 +30,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-for stage in (workspace, collect, clean, crowd, hits, label, people, dataset, select, pack, report, demo):
+for stage in (workspace, collect, clean, crowd, hits, label, people, dataset, select, export, pack, report, demo):
     stage.register(app)
 
 

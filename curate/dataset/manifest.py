@@ -132,11 +132,12 @@ def rebuild_manifest(workspace: Workspace, task: Task, made_by: str, **facts: An
     of val and test.
     """
     name = task.task
+    labels = LABELS.read_if_there(workspace.of_task(name, "labels"))
     rows = build_manifest(
         PICTURES.read(workspace.table("pictures")),
         APPEARANCES.read_if_there(workspace.table("appearances")),
         CLUSTERS.read_if_there(workspace.table("clusters")),
-        LABELS.read_if_there(workspace.of_task(name, "labels")),
+        labels,
         SPLITS.read_if_there(workspace.of_task(name, "splits")),
         VOTES.read_if_there(workspace.of_task(name, "votes")),
         task=name,
@@ -147,6 +148,8 @@ def rebuild_manifest(workspace: Workspace, task: Task, made_by: str, **facts: An
     parent = meta.get("consenso.manifest_id")
     earlier = json.loads(meta.get("consenso.info", "{}"))
     newest = workspace.manifest(name)
+    given = labels.loc[labels["label"].notna(), "source"].value_counts().sort_index()
+    sources = {str(source): int(n) for source, n in given.items()}  # so that a file passed on still says `simulated`
     if parent == identity:
         if not newest.exists() or MANIFEST.metadata(newest).get("consenso.manifest_id") != identity:
             write_bytes(newest, built[-1].read_bytes())  # a build was killed between its two files
@@ -155,7 +158,7 @@ def rebuild_manifest(workspace: Workspace, task: Task, made_by: str, **facts: An
     versions = _versions(rows, built[-1] if built else None, known)
     # What decided the split is what `curate split` said last, whatever command rebuilds the manifest.
     last = {key: earlier[key] for key in ("split", "seed", "fixed") if key in earlier and "seed" in earlier}
-    info = {**_info(rows, task, made_by), **last, **facts, "versions": versions}
+    info = {**_info(rows, task, made_by), "label_sources": sources, **last, **facts, "versions": versions}
     raised = {name: new for name, new in versions.items() if new["version"] > 1 and new != known.get(name)}
     place = workspace.next_manifest(name)
     write_manifest(rows, [place, newest], task=name, classes=task.keys, parent=parent, info=info)
