@@ -61,7 +61,7 @@ def metadata(chosen: Chosen, known: Circumstances, data_files: Mapping[str, str]
 
 
 def _creators(known: Circumstances) -> list[str]:
-    words = {"crowd": "crowdsourced", "duplicate": "crowdsourced", "simulated": "machine-generated",
+    words = {"crowd": "crowdsourced", "duplicate": "crowdsourced", "twin": "crowdsourced", "simulated": "machine-generated",
              "expert": "expert-generated", "import": "found"}  # fmt: skip
     return sorted({words.get(source, "other") for source in known.sources}) or ["other"]
 
@@ -142,7 +142,8 @@ def _labels(chosen: Chosen, known: Circumstances) -> str:
         )
     if known.sources:
         words = {"crowd": "from people's votes", "simulated": "from **simulated** votes", "expert": "by an expert",
-                 "import": "imported whole", "duplicate": "taken from an exact copy"}  # fmt: skip
+                 "import": "imported whole", "duplicate": "taken from an exact copy",
+                 "twin": "taken from a near twin"}  # fmt: skip
         lines += ["", "Labels of the whole manifest: " + _listed(known.sources, words) + "."]
     else:
         lines += ["", "Who gave the labels (people, experts, a simulation) is not recorded in this manifest."]
