@@ -74,17 +74,21 @@ def read_vectors(
     """
     model_id = model_of(path, model_id)
     place = None if image_ids is None else {image_id: at for at, image_id in enumerate(image_ids)}
-    ids: list[str] = []
-    blocks: list[np.ndarray] = []
-    for found, vectors in iter_vectors(path, model_id):
-        keep = range(len(found)) if place is None else [at for at, image_id in enumerate(found) if image_id in place]
-        ids += [found[at] for at in keep]
-        blocks.append(vectors[list(keep)] if place is not None else vectors)
-    vectors = np.concatenate(blocks) if blocks else np.empty((0, 0), np.float32)
-    if place is not None:
-        order = sorted(range(len(ids)), key=lambda at: place[ids[at]])
-        ids, vectors = [ids[at] for at in order], vectors[order]
-    return ids, vectors, model_id
+    room = _open(path).metadata.num_rows if place is None else len(place)
+    ids: list[str | None] = [None] * room
+    vectors = np.empty((0, 0), np.float32)
+    count = 0
+    for found, block in iter_vectors(path, model_id):
+        if not vectors.size:
+            vectors = np.empty((room, block.shape[1]), np.float32)  # once: a list of blocks would need the memory twice
+        for image_id, vector in zip(found, block, strict=True):
+            at = count if place is None else place.get(image_id)
+            if at is not None:
+                ids[at], vectors[at] = image_id, vector
+                count += 1
+    there = [at for at, image_id in enumerate(ids) if image_id is not None]
+    solid = not there or there[-1] + 1 == count  # nothing is missing before the last one: no copy is needed
+    return [str(ids[at]) for at in there], vectors[:count] if solid else vectors[there], model_id
 
 
 def _open(path: Path) -> Any:
