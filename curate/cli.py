@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from curate.commands import clean, collect, crowd, dataset, demo, hits, label, report, workspace
+from curate.commands import clean, collect, crowd, dataset, demo, embed, hits, label, leaks, report, workspace
 from schemas.command import run
 
 app = typer.Typer(
@@ -16,7 +16,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-for stage in (workspace, collect, clean, crowd, hits, label, dataset, report, demo):
+for stage in (workspace, collect, clean, embed, crowd, hits, label, dataset, leaks, report, demo):
     stage.register(app)
 
 
