@@ -277,9 +277,15 @@ def _line(row: dict) -> str:
     labels = [row[name] if isinstance(row[name], str) else "no label" for name in ("label", "other_label")]
     group = "; same group" if row["same_group"] else ""
     return (
-        f"{'LEAK' if row['leak'] else 'twin'}  {row['split']} {row['path']} ({labels[0]}) = "
-        f"{row['other_split']} {row['other_path']} ({labels[1]}): {kind}; {said}{group}"
+        f"{'LEAK' if row['leak'] else 'twin'}  {row['split']} {_short(row['path'])} ({labels[0]}) = "
+        f"{row['other_split']} {_short(row['other_path'])} ({labels[1]}): {kind}; {said}{group}"
     )
+
+
+def _short(path: str) -> str:
+    """A path as a person tells it apart: its name, of a blob the first twelve digits."""
+    name = Path(path)
+    return f"{name.stem[:12]}…" if len(name.stem) == 64 else path
 
 
 def _counts(found: Leaks) -> str:
