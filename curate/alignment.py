@@ -24,6 +24,8 @@ INSET = 0.06  # of the smaller picture's each side is not compared: both may be 
 SCALES = tuple(0.94**step for step in range(9))  # the smaller picture's size, from all of the larger one to 61 % of it
 FINE_SCALES = tuple(1 + step / 100 for step in range(-4, 5))
 SMALL_SET = 500  # below this many pairs, starting processes takes longer than the work
+RADIUS = 3  # pixels around a pixel that count as its surroundings
+NOISE = 6.0  # gray levels that a flat surface may vary by
 PROMISING = 0.75  # correlation of the first search below which the second is not worth its time
 
 
@@ -174,11 +176,17 @@ def _windows(integral: np.ndarray, height: int, width: int) -> np.ndarray:
     )
 
 
-def _detail(values: np.ndarray, radius: int = 5) -> np.ndarray:
-    """What differs from the mean of its surroundings."""
-    side = 2 * radius + 1
-    padded = np.pad(values.astype(np.float64), radius, mode="edge")
-    return values - _windows(_integral(padded), side, side) / side**2
+def _detail(values: np.ndarray) -> np.ndarray:
+    """What differs from the mean of its surroundings, as a share of how much they vary: a seam weighs what an outline does."""
+    high = values.astype(np.float64)
+    high = high - _around(high)
+    return high / (np.sqrt(np.maximum(_around(high**2), 0)) + NOISE)
+
+
+def _around(values: np.ndarray) -> np.ndarray:
+    """The mean of every pixel's surroundings."""
+    side = 2 * RADIUS + 1
+    return _windows(_integral(np.pad(values, RADIUS, mode="edge")), side, side) / side**2
 
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> float:

@@ -28,8 +28,8 @@ SIMILARITY = 0.92  # of the default model: above it 1 in 100 clothing photos has
 NEIGHBORS = {"test": 10, "val": 3}  # nearest vectors whose pictures are compared
 WORTH = 0.5  # similarity below which they are not
 VERIFY_BITS = 48  # of 256: near twins, if the pictures do not contradict
-FITS = 0.70  # correlation of fine structure that makes a twin; of 1,200 nearest strangers the best reached 0.63
-CONTRADICTS = 0.45  # and below which equal hashes are an accident; copies turned by 2 degrees stay above
+FITS = 0.60  # correlation of fine structure that makes a twin; among 371 hard strangers the best reached 0.49
+CONTRADICTS = 0.30  # and below which near hashes are an accident; 19 of 20 copies turned by 2 degrees stay above
 LOOK_BITS = 72  # of 256: hash candidates whose pictures are compared
 
 
@@ -54,8 +54,12 @@ def compared(rows: pd.DataFrame, where: Path | str) -> pd.DataFrame:
     """The manifest's rows of the four splits; rows that are out do not count. Raises UserError when there is no test."""
     if rows["split"].isna().all():
         raise UserError(f"{where}: was never split, so nothing can leak yet; run `curate split` first")
+    if (twice := rows["image_id"].duplicated()).any():
+        raise UserError(
+            f"{where}: picture {rows.loc[twice, 'image_id'].iloc[0]} has two rows; a manifest holds each picture once"
+        )
     kept = rows[rows["split"].isin(LEVEL) & rows["dropped"].isna()].reset_index(drop=True)
-    found = ", ".join(f"{n} {name}" for name, n in rows["split"].value_counts().items())
+    found = ", ".join(f"{n} {name}" for name, n in rows["split"].value_counts().sort_index().items())
     if not kept["split"].isin(["test", "val"]).any():
         raise UserError(f"{where}: has no test or val pictures ({found}); nothing is held out, so nothing can leak")
     return kept
@@ -83,8 +87,7 @@ def find_leaks(
         similarity: vectors at least so similar are listed as look-alikes when the pictures are not the same.
     """
     level = rows["split"].map(LEVEL).to_numpy()
-    code = hashes.set_index("image_id").reindex(rows["image_id"])
-    turned = mirrored.set_index("image_id").reindex(rows["image_id"])
+    code, turned = (_in_order(some, rows["image_id"]) for some in (hashes, mirrored))
     near = pd.concat([_by_hash(level, code, code, bits), _by_hash(level, turned, code, bits).assign(mirrored=True)])
     near = near.sort_values(["distance64", "mirrored"]).drop_duplicates(["i", "j"])
     model_id, unseen = None, 0
@@ -107,12 +110,17 @@ def find_leaks(
     )
 
 
+def _in_order(hashes: pd.DataFrame, image_ids: pd.Series) -> pd.DataFrame:
+    """The hashes of these pictures, missing where there are none; nullable, as a float would lose digits of 64 bits."""
+    return hashes.astype({"phash64": "UInt64"}).set_index("image_id").reindex(image_ids)
+
+
 def _by_hash(level: np.ndarray, asked: pd.DataFrame, code: pd.DataFrame, bits: int) -> pd.DataFrame:
     """Pairs of positions whose 64-bit hashes are near, the first on a lower level, with both distances."""
     found = [pd.DataFrame({"i": [], "j": [], "distance64": []}, dtype="int64")]
     for here in (0, 1):
         queries, others = (_usable(frame, side) for frame, side in ((asked, level == here), (code, level > here)))
-        a, b = (frame["phash64"].to_numpy()[at].astype(np.uint64) for frame, at in ((asked, queries), (code, others)))
+        a, b = (frame["phash64"].iloc[at].to_numpy(np.uint64) for frame, at in ((asked, queries), (code, others)))
         i, j, distance = near_between(a, b, bits)
         found.append(pd.DataFrame({"i": queries[i], "j": others[j], "distance64": distance}))
     pairs = pd.concat(found, ignore_index=True)
@@ -126,7 +134,7 @@ def _by_hash(level: np.ndarray, asked: pd.DataFrame, code: pd.DataFrame, bits: i
 def _usable(code: pd.DataFrame, side: np.ndarray) -> np.ndarray:
     """Positions on that side whose hash is there and says enough."""
     at = np.flatnonzero(side & code["phash64"].notna().to_numpy())
-    return at[~degenerate(code["phash64"].to_numpy()[at].astype(np.uint64))]
+    return at[~degenerate(code["phash64"].iloc[at].to_numpy(np.uint64))]
 
 
 def _with_similarity(
@@ -217,7 +225,7 @@ def _judge(near: pd.DataFrame, paths: list[Path], similarity: float) -> pd.DataF
     twin = (detail >= FITS) | (hashed & ~(detail < CONTRADICTS))
     kind = np.where(
         twin, "near twin", np.where(hashed | (near["similarity"] >= similarity).to_numpy(bool), "look-alike", "")
-    )
+    ).astype(object)
     for at in map(int, np.flatnonzero(twin & (near["distance64"] <= 4).to_numpy(bool) & ~mirrored)):
         if same_pixels(*pairs[at]):
             kind[at] = "same pixels"
