@@ -305,13 +305,20 @@ def _counts(found: Leaks) -> str:
     what = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
     firm = found.pairs["kind"] != "look-alike"
     val = int((firm & (found.pairs["split"] == "val")).sum())
-    said = (
-        f"{leaks['image_id'].nunique()} test pictures leak ({what}; {where})"
-        if len(leaks)
-        else "no test picture has a twin elsewhere"
-    )
-    said += f"; {val} twins of val pictures" if val else ""
-    return said + (f"; {int((~firm).sum())} look-alikes for a person to judge" if (~firm).any() else "")
+    said = ["no test picture has a twin elsewhere"]
+    if len(leaks):
+        count = leaks["image_id"].nunique()
+        said = [f"{_plural(count, 'test picture')} leak{'s' if count == 1 else ''} ({what}; {where})"]
+    if val:
+        said.append(f"{_plural(val, 'twin')} of val pictures")
+    if (~firm).any():
+        said.append(f"{_plural(int((~firm).sum()), 'look-alike')} for a person to judge")
+    return "; ".join(said)
+
+
+def _plural(count: int, what: str) -> str:
+    """The count with its noun."""
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def as_json(found: Leaks) -> dict:
@@ -344,7 +351,7 @@ def unread(found: Leaks, most: int = 10) -> str:
     named = ", ".join(found.unread[:most]) + (
         f" and {len(found.unread) - most} more" if len(found.unread) > most else ""
     )
-    return f"{len(found.unread)} pictures could not be read and are not proven clean: {named}"
+    return f"{_plural(len(found.unread), 'picture')} could not be read, so nothing is proven of them: {named}"
 
 
 def advice(manifest: Path, root: Path, out: Path | None) -> str:

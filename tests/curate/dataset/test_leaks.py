@@ -88,7 +88,7 @@ def test_a_twin_is_found_however_it_was_changed(
     row = pairs.iloc[0]
     assert (row["split"], row["other_split"], row["leak"]) == ("test", side, True)
     assert row["mirrored"] == ("mirrored" in change)
-    assert "1 test pictures leak" in said
+    assert "1 test picture leaks" in said
 
 
 @pytest.mark.parametrize("change", ["resized", "brighter", "gray", "mirrored"])
@@ -133,7 +133,7 @@ def test_twins_of_val_pictures_are_listed_and_not_fatal(tmp_path: Path, leaks: C
     }
     code, pairs, said, _ = leaks(build(tmp_path, scene))
     assert (code, pairs["leak"].tolist()) == (0, [False])
-    assert "1 twins of val pictures" in said
+    assert "1 twin of val pictures" in said
 
 
 def test_pairs_say_when_they_share_a_group_or_carry_two_labels(tmp_path: Path, leaks: Callable[..., Any]) -> None:
@@ -157,7 +157,7 @@ def test_near_vectors_of_different_pictures_are_look_alikes_for_a_person(
     file = EMBEDDINGS.write(frame, tmp_path / "v.parquet")
     code, pairs, said, _ = leaks(manifest, "--embeddings", file)
     assert (code, names(manifest, pairs)) == (0, [("a.jpg", "b.jpg", "look-alike")])
-    assert "1 look-alikes for a person to judge" in said
+    assert "1 look-alike for a person to judge" in said
     assert leaks(manifest, "--embeddings", file, "--similarity", "0.97")[1].empty
 
 
@@ -221,7 +221,7 @@ def test_pictures_that_are_missing_are_not_proven_clean(tmp_path: Path, leaks: C
     manifest = build(tmp_path, {**STRANGERS, "a.jpg": ("test", photo(1)), "b.jpg": ("train", photo(2))})
     (tmp_path / "a.jpg").unlink()
     code, _, _, error = leaks(manifest)
-    assert (code, error) == (3, "1 pictures could not be read and are not proven clean: a.jpg\n")
+    assert (code, error) == (3, "1 picture could not be read, so nothing is proven of them: a.jpg\n")
 
 
 @pytest.mark.parametrize(("splits", "said"), [
