@@ -24,7 +24,7 @@ import numpy as np
 
 from curate.clean.check import read_some
 from curate.clean.embed_model import Embedder
-from curate.embeddings import CURRENT, iter_vectors
+from curate.embeddings import CURRENT, iter_vectors, open_embeddings
 from curate.workspace import Workspace
 from schemas.errors import Interrupted, UserError
 from schemas.files import whole
@@ -257,21 +257,16 @@ def join(path: Path, parts: Sequence[Path], kept: set[str], embedder: Embedder) 
 
 def _models(path: Path) -> set[str]:
     """The models that have vectors in a file; none where there is no file."""
-    import pyarrow.parquet as pq
-
-    if not path.exists():
-        return set()
-    return set(pq.read_table(path, columns=["model_id"])["model_id"].unique().to_pylist())
+    return set(open_embeddings(path).read(["model_id"])["model_id"].unique().to_pylist()) if path.exists() else set()
 
 
 def _ids(path: Path, model_id: str) -> list[str]:
     """Pictures that have a vector of that model in a file."""
     import pyarrow.compute as pc
-    import pyarrow.parquet as pq
 
     if not path.exists():
         return []
-    table = pq.read_table(path, columns=["image_id", "model_id"])
+    table = open_embeddings(path).read(["image_id", "model_id"])
     return table.filter(pc.equal(table["model_id"], model_id))["image_id"].to_pylist()
 
 

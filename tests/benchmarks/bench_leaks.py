@@ -95,13 +95,41 @@ def write_vectors(paths: list[Path], ids: list[str], file: Path) -> np.ndarray:
     return vectors
 
 
-def quality(folder: Path) -> None:
-    """Recall by kind of change, and the natural pairs that are accused."""
+def photos() -> tuple[list[Path], list[Path]]:
+    """The clothing photos of the validation and of the train folder; none where they are not on this machine."""
     base = Path(os.environ.get("CONSENSO_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data")) / "clothing"
-    tests, others = sorted((base / "validation").rglob("*.jpg"))[::EVERY], sorted((base / "train").rglob("*.jpg"))
-    if not others:
-        print("the clothing photos are not on this machine: quality was not measured")
-        return
+    return sorted((base / "validation").rglob("*.jpg")), sorted((base / "train").rglob("*.jpg"))
+
+
+def strangers(folder: Path) -> None:
+    """How many pairs of the published validation and train folders are accused: as far as is known they are all strangers."""
+    tests, others = photos()
+    every = pd.concat([rows_of(tests, "test", folder), rows_of(others, "train", folder)], ignore_index=True)
+    began = time.process_time()
+    vectors = write_vectors([folder / path for path in every["path"]], every["image_id"].tolist(), folder / "e.parquet")
+    print(f"embedding: {(time.process_time() - began) / len(every) * 1000:.1f} CPU ms a picture")
+    hashes = hashes_of(folder, every, PICTURES.empty())
+    mirrored = mirrored_hashes(folder, every[every["split"] == "test"])
+    for title, file in (("hashes and vectors", folder / "e.parquet"), ("hashes alone", None)):
+        found = find_leaks(every, hashes, mirrored, folder, file).pairs
+        firm = found[found["kind"] != "look-alike"]
+        said = f"{len(firm)} twins, {len(found) - len(firm)} look-alikes"
+        print(f"strangers, {len(tests)} x {len(others)}, {title}: {said}")
+        for row in firm.to_dict("records"):
+            bits = f"bits {row['distance64']}/{row['distance256']}, detail {row['detail']}"
+            print(f"    {row['path']} = {row['other_path']}: {bits}")
+    code = hashes.set_index("image_id")["phash64"].reindex(every["image_id"]).to_numpy(np.uint64)
+    n = len(tests)
+    near = int((np.bitwise_count(code[:n, None] ^ code[None, n:]) <= 10).sum())
+    print(
+        f"strangers, one hash within 10 bits: {near}; one cosine from 0.9: {int((vectors[:n] @ vectors[n:].T >= 0.9).sum())}"
+    )
+
+
+def changed_copies(folder: Path) -> None:
+    """Which share of copies of each kind is found."""
+    tests, others = photos()
+    tests = tests[::EVERY]
     copies: dict[str, list[Path]] = {}
     for number, (name, change) in enumerate(CHANGES.items()):
         copies[name] = [folder / f"{number}-{path.name}" for path in tests]
@@ -110,33 +138,13 @@ def quality(folder: Path) -> None:
                 change(as_seen(image)).save(copy, quality=40 if "quality" in name else 85)
     every = pd.concat([rows_of(tests, "test", folder), rows_of(others, "train", folder)])
     every = pd.concat([every, *(rows_of(paths, "train", folder) for paths in copies.values())], ignore_index=True)
-    began = time.process_time()
     vectors = write_vectors([folder / path for path in every["path"]], every["image_id"].tolist(), folder / "e.parquet")
-    print(f"embedding: {(time.process_time() - began) / len(every) * 1000:.1f} CPU ms a picture")
     hashes = hashes_of(folder, every, PICTURES.empty())
     mirrored = mirrored_hashes(folder, every[every["split"] == "test"])
     code = hashes.set_index("image_id")["phash64"].reindex(every["image_id"]).to_numpy(np.uint64)
 
     natural = every.iloc[: len(tests) + len(others)].reset_index(drop=True)
-    for title, file in (("hashes and vectors", folder / "e.parquet"), ("hashes alone", None)):
-        began = time.process_time()
-        found = find_leaks(natural, hashes, mirrored, folder, file).pairs
-        firm = found[found["kind"] != "look-alike"]
-        seconds = time.process_time() - began
-        print(
-            f"natural, {len(tests)} test x {len(others)}, {title}: {len(firm)} twins, {len(found) - len(firm)} look-alikes; {seconds:.0f} CPU s"
-        )
-        for row in firm.to_dict("records"):
-            print(
-                f"    {row['path']} = {row['other_path']}: bits {row['distance64']}/{row['distance256']}, detail {row['detail']}"
-            )
     n, m = len(tests), len(tests) + len(others)
-    far = np.bitwise_count(code[:n, None] ^ code[None, n:m])
-    print(
-        f"natural, one hash within 10 bits: {int((far <= 10).sum())} pairs; cosine from 0.9: {int((vectors[:n] @ vectors[n:m].T >= 0.9).sum())}"
-    )
-
-    sys.stdout.flush()
     print(f"{'copies found':26} both   hashes alone   or look-alike   one hash <= 10   cosine >= 0.9")
     total = np.zeros(5)
     for number, (name, paths) in enumerate(copies.items()):
@@ -194,15 +202,19 @@ def scale(folder: Path, count: int, tests: int = 3000, width: int = 1280) -> Non
 
 
 def main() -> None:
-    """Quality, then time if asked for."""
+    """Quality, or time if asked for."""
     asked = argparse.ArgumentParser()
-    asked.add_argument("--scale", type=int, default=0)
-    count = asked.parse_args().scale
+    asked.add_argument("part", nargs="?", choices=["strangers", "copies"], help="default: both")
+    asked.add_argument("--scale", type=int, default=0, help="instead: the time of so many pictures against 3,000")
+    given = asked.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        if count:
-            scale(Path(folder), count)
+        if given.scale:
+            scale(Path(folder), given.scale)
+        elif not photos()[1]:
+            print("the clothing photos are not on this machine: quality was not measured")
         else:
-            quality(Path(folder))
+            for part in [given.part] if given.part else ["strangers", "copies"]:
+                {"strangers": strangers, "copies": changed_copies}[part](Path(folder))
 
 
 if __name__ == "__main__":

@@ -227,6 +227,15 @@ def test_bad_input_is_one_line_and_writes_nothing(
     assert not filled.table("embeddings").exists()
 
 
+def test_a_damaged_table_is_named_and_left_alone(filled: Workspace, tiny: Embedder) -> None:
+    path = embed_workspace(filled, tiny).path
+    path.write_bytes(path.read_bytes()[:-50])
+    cut = path.read_bytes()
+    with pytest.raises(UserError, match="cannot be read as Parquet"):
+        embed_workspace(filled, tiny)
+    assert path.read_bytes() == cut
+
+
 def test_without_pictures_that_count_it_says_so(filled: Workspace, tiny: Embedder) -> None:
     pictures = PICTURES.read(filled.table("pictures"))
     PICTURES.write(pictures.assign(dropped="blank"), filled.table("pictures"))
