@@ -10,9 +10,11 @@ from curate.commands import (
     crowd,
     dataset,
     demo,
+    embed,
     export,
     hits,
     label,
+    leaks,
     pack,
     people,
     report,
@@ -30,7 +32,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-for stage in (workspace, collect, clean, crowd, hits, label, people, dataset, select, export, pack, report, demo):
+for stage in (
+    workspace, collect, clean, embed, crowd, hits, label, people, dataset, leaks, select, export, pack, report, demo,
+):  # fmt: skip
     stage.register(app)
 
 

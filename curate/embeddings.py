@@ -21,7 +21,7 @@ def model_of(path: Path, model_id: str | None = None) -> str:
     """
     import pyarrow.compute as pc
 
-    file = _open(path)
+    file = open_embeddings(path)
     there = sorted(
         {
             str(name)
@@ -47,7 +47,7 @@ def iter_vectors(path: Path, model_id: str, rows: int = 8192) -> Iterator[tuple[
     import pyarrow.compute as pc
 
     width = 0
-    for batch in _open(path).iter_batches(rows, columns=["image_id", "model_id", "vector"]):
+    for batch in open_embeddings(path).iter_batches(rows, columns=["image_id", "model_id", "vector"]):
         mine = batch.filter(pc.equal(batch.column("model_id"), model_id))
         if not mine.num_rows:
             continue
@@ -74,7 +74,7 @@ def read_vectors(
     """
     model_id = model_of(path, model_id)
     place = None if image_ids is None else {image_id: at for at, image_id in enumerate(image_ids)}
-    room = _open(path).metadata.num_rows if place is None else len(place)
+    room = open_embeddings(path).metadata.num_rows if place is None else len(place)
     ids: list[str | None] = [None] * room
     vectors = np.empty((0, 0), np.float32)
     count = 0
@@ -91,15 +91,15 @@ def read_vectors(
     return [str(ids[at]) for at in there], vectors[:count] if solid else vectors[there], model_id
 
 
-def _open(path: Path) -> Any:
-    """The Parquet file, its shape checked and no row read."""
+def open_embeddings(path: Path) -> Any:
+    """The Parquet file, its shape checked and no row read. Raises TableError for a file that is none of ours."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     if not Path(path).is_file():
         raise TableError(f"{path}: no such file. Make it with `{EMBEDDINGS.made_by}`.")
     try:
-        file = pq.ParquetFile(path)
+        file = pq.ParquetFile(path, pre_buffer=False)  # else it reads far ahead, 1.5 GB of it
     except (pa.ArrowException, OSError) as error:
         raise TableError(f"{path}: cannot be read as Parquet ({str(error).splitlines()[0]})") from error
     name = (file.schema_arrow.metadata or {}).get(b"consenso.table", b"").decode()

@@ -58,3 +58,37 @@ def _pairs_within(hashes: np.ndarray, mask: np.uint64, bits: int) -> np.ndarray:
         found.append((np.minimum(a, b).astype(np.uint64) << np.uint64(32)) | np.maximum(a, b).astype(np.uint64))
         step += 1
     return np.concatenate(found) if found else np.empty(0, np.uint64)
+
+
+def near_between(
+    queries: np.ndarray, others: np.ndarray, bits: int, block: int = 4_000_000
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Every pair of a query and another hash at most `bits` apart: the two positions and the distance, queries in order.
+
+    Compares each with each, a block at a time: for a few thousand queries that takes seconds whatever `bits` is, and hashes
+    that thousands of pictures share cost no more than others.
+    """
+    queries, others = np.asarray(queries, np.uint64), np.asarray(others, np.uint64)
+    found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    rows = max(1, block // max(1, len(others)))
+    for start in range(0, len(queries), rows):
+        distance = np.bitwise_count(queries[start : start + rows, None] ^ others[None, :])
+        i, j = np.nonzero(distance <= bits)
+        found.append((i + start, j, distance[i, j].astype(np.int64)))
+    empty = np.empty(0, np.int64)
+    i, j, distance = (np.concatenate(part) for part in zip(*found, strict=True)) if found else (empty, empty, empty)
+    return i, j, distance
+
+
+def degenerate(hashes: np.ndarray) -> np.ndarray:
+    """True for each 64-bit hash that says too little to compare: a hash of a picture with content has half of its bits set.
+
+    Flat pictures and pure stripes have most frequencies at zero; thousands of them share a few hashes without being alike.
+    """
+    ones = np.bitwise_count(hashes.astype(np.uint64))
+    return (ones < 16) | (ones > 48)
+
+
+def distance256(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Differing bits between rows of two uint8 arrays of shape [n, 32]."""
+    return np.bitwise_count(a ^ b).sum(axis=1, dtype=np.int64)

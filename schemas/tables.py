@@ -443,7 +443,32 @@ EMBEDDINGS = Table(
     ),
 )
 
+LEAKS = Table(
+    "leaks",
+    ("image_id", "other_id"),
+    "curate leaks",
+    (
+        C("image_id", "string", "the test or val picture"),
+        C("other_id", "string", "the picture on the other side that is like it"),
+        C("split", "string", "of the picture: test or val"),
+        C("other_split", "string", "of the other one: val, train or unlabeled"),
+        C("kind", "string", "same pixels, near twin, or look-alike (for a person to judge)"),
+        C("mirrored", "bool", "the other one is the mirror image"),
+        C("leak", "bool", "true for same pixels and near twins of test pictures: what must not be"),
+        C("distance64", "int32", "bits of 64 between the hashes", null=True),
+        C("distance256", "int32", "bits of 256 between the fine hashes", null=True),
+        C("detail", "float64", "correlation of fine structure where the pictures fit best, 1 = the same", null=True),
+        C("similarity", "float64", "cosine of the vectors, 1 = the same", null=True),
+        C("label", "string", "class key of the picture", null=True),
+        C("other_label", "string", "class key of the other one", null=True),
+        C("path", "string", "of the picture, as in the manifest"),
+        C("other_path", "string", "of the other one"),
+        C("same_group", "bool", "both carry one group_id, so the split is broken, not the clusters"),
+    ),
+)
+
 TABLES = (
     LISTINGS, PICTURES, APPEARANCES, FAILURES, CLUSTERS, DECISIONS, GOLD, TRUTH, HITS, VOTES, LABELS, GIVEN, EXCLUSIONS,
     SPLITS, MANIFEST, PREDICTIONS, SELECTION, WORKERS, AGREEMENT, CONFUSIONS, PACK, LEDGER, EMBEDDINGS,
+    LEAKS,
 )  # fmt: skip

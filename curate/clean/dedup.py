@@ -7,18 +7,19 @@ come in, and two clusters that turn out to be one keep the older id.
 
 from __future__ import annotations
 
+import getpass
 from collections import defaultdict
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from curate.clean.check import SAME, read_some
-from curate.clean.hashes import degenerate, distance256
-from curate.neighbors import near_pairs
-from curate.workspace import Workspace
+from curate.neighbors import degenerate, distance256, near_pairs
+from curate.workspace import Workspace, now
 from schemas.errors import UserError
-from schemas.tables import APPEARANCES, CLUSTERS
+from schemas.tables import APPEARANCES, CLUSTERS, DECISIONS, LEAKS, PICTURES
 
 VERIFY_BITS = 48  # of 256; among real pairs within 10 bits of 64 this left one false one (provisional)
 
@@ -35,6 +36,7 @@ class Dedup:
     degenerate: int  # pictures whose hash says too little to compare
     bridges: int  # new pictures near two clusters that are not near each other; they joined the nearer one
     merged: int  # clusters that became part of an older one
+    joined: int = 0  # of them because a person said that two pictures are the same
 
 
 @dataclass
@@ -47,7 +49,12 @@ class _Star:
 
 
 def dedup(
-    pictures: pd.DataFrame, first_seen: pd.Series, before: pd.DataFrame, bits: int = 4, verify_bits: int = VERIFY_BITS
+    pictures: pd.DataFrame,
+    first_seen: pd.Series,
+    before: pd.DataFrame,
+    bits: int = 4,
+    verify_bits: int = VERIFY_BITS,
+    decisions: pd.DataFrame | None = None,
 ) -> Dedup:
     """Put every picture that counts into exactly one cluster, alone if nothing is like it; exact copies go with their twin.
 
@@ -57,11 +64,13 @@ def dedup(
         before: CLUSTERS of the last run, empty at first. Its clusters stay together and keep id and representative.
         bits: 64-bit hashes at most so far apart are candidates.
         verify_bits: 256-bit hashes at most so far apart make a candidate a near twin.
+        decisions: DECISIONS. Clusters of two pictures that are the same become one, whatever their hashes say.
     """
     kept = _best_first(pictures, first_seen)
     near, verified, unverified = _neighbors(kept, bits, verify_bits)
     stars, merged = _old_stars(kept, before, near, first_seen)
     bridges = _gather(kept, stars, near)
+    stars, joined = _join_decided(kept, stars, decisions, first_seen)
     clusters = _table(kept, stars)
     copies = _exact_copies(pictures, clusters)
     return Dedup(
@@ -72,7 +81,8 @@ def dedup(
         unverified=unverified,
         degenerate=int(degenerate(kept["phash64"].to_numpy(np.uint64)).sum()),
         bridges=bridges,
-        merged=merged,
+        merged=merged + joined,
+        joined=joined,
     )
 
 
@@ -147,6 +157,28 @@ def _gather(kept: pd.DataFrame, stars: list[_Star], near: dict[int, dict[int, in
     return bridges
 
 
+def _join_decided(
+    kept: pd.DataFrame, stars: list[_Star], decisions: pd.DataFrame | None, first_seen: pd.Series
+) -> tuple[list[_Star], int]:
+    """The stars with those merged that hold two pictures of which a person said `same`; the older one keeps its id."""
+    if decisions is None:
+        return stars, 0
+    position = {image_id: at for at, image_id in enumerate(kept["image_id"])}
+    home = {member: star for star in stars for member in star.members}
+    same = decisions[(decisions["decision"] == "same")].sort_values(["image_id_a", "image_id_b"])
+    gone: set[str] = set()
+    latest = max(first_seen, default=pd.Timestamp(0, tz="UTC"))
+    for a, b in zip(same["image_id_a"], same["image_id_b"], strict=True):
+        if a not in position or b not in position or home[position[a]] is home[position[b]]:
+            continue
+        pair = home[position[a]], home[position[b]]
+        older, newer = sorted(pair, key=lambda star: (first_seen.get(star.cluster_id, latest), star.cluster_id))
+        older.members += newer.members
+        home.update(dict.fromkeys(newer.members, older))
+        gone.add(newer.cluster_id)
+    return [star for star in stars if star.cluster_id not in gone], len(gone)
+
+
 def _table(kept: pd.DataFrame, stars: list[_Star]) -> pd.DataFrame:
     """The stars as rows of CLUSTERS."""
     hashes = kept["phash64"].to_numpy(np.uint64)
@@ -188,9 +220,40 @@ def dedup_workspace(workspace: Workspace, again: bool = False) -> Dedup:
     path = workspace.table("clusters")
     before = CLUSTERS.empty() if again else CLUSTERS.read_if_there(path)
     bits = max((workspace.task(name).pictures.near_bits for name in workspace.tasks()), default=4)
-    done = dedup(pictures, first_seen, before, bits)
+    done = dedup(pictures, first_seen, before, bits, decisions=DECISIONS.read_if_there(workspace.table("decisions")))
     CLUSTERS.write(done.clusters, path)
     return done
+
+
+def decide_same(workspace: Workspace, leaks: Path) -> int:
+    """Write the twins of a LEAKS table (its look-alikes are not) into DECISIONS as `same`; returns how many are new.
+
+    Raises UserError when a picture of a pair is not in this workspace. What was decided before stays.
+    """
+    found = LEAKS.read(leaks)
+    twins = found[found["kind"] != "look-alike"]
+    ids = set(PICTURES.read(workspace.table("pictures"))["image_id"])
+    stray = twins[~twins["image_id"].isin(ids) | ~twins["other_id"].isin(ids)]
+    if len(stray):
+        raise UserError(
+            f"{leaks}: {len(stray)} of {len(twins)} pairs are not of this workspace, such as {stray['path'].iloc[0]}"
+        )
+    path = workspace.table("decisions")
+    before = DECISIONS.read_if_there(path)
+    pairs = twins[["image_id", "other_id"]]
+    rows = pd.DataFrame(
+        {
+            "image_id_a": pairs.min(axis=1),
+            "image_id_b": pairs.max(axis=1),
+            "decision": "same",
+            "decided_by": f"{getpass.getuser()}, {leaks.name}",
+            "decided_at": now(),
+        }
+    )
+    every = pd.concat([before, DECISIONS.check(rows)], ignore_index=True) if len(rows) else before
+    every = every.drop_duplicates(["image_id_a", "image_id_b"])
+    DECISIONS.write(every, path)
+    return len(every) - len(before)
 
 
 def describe(done: Dedup) -> str:
@@ -203,6 +266,7 @@ def describe(done: Dedup) -> str:
     notes = (
         (done.degenerate, "hashes with too little in them to compare"),
         (done.merged, "clusters merged into an older one"),
+        (done.joined, "of them as decided by a person"),
         (done.bridges, "pictures near two clusters"),
     )
     return "; ".join(said + [f"{count} {what}" for count, what in notes if count])

@@ -48,17 +48,3 @@ def _cosines(count: int, side: int) -> np.ndarray:
     k = np.arange(count)[:, None]
     n = np.arange(side)[None, :]
     return 2 * np.cos(np.pi * k * (2 * n + 1) / (2 * side))
-
-
-def degenerate(hashes: np.ndarray) -> np.ndarray:
-    """True for each 64-bit hash that says too little to compare: a hash of a picture with content has half of its bits set.
-
-    Flat pictures and pure stripes have most frequencies at zero; thousands of them share a few hashes without being alike.
-    """
-    ones = np.bitwise_count(hashes.astype(np.uint64))
-    return (ones < 16) | (ones > 48)
-
-
-def distance256(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Differing bits between rows of two uint8 arrays of shape [n, 32]."""
-    return np.bitwise_count(a ^ b).sum(axis=1, dtype=np.int64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -33,15 +34,27 @@ def check_command(
 
 def dedup_command(
     again: Annotated[bool, typer.Option("--again", help="Forget the clusters there are and begin anew.")] = False,
+    same: Annotated[
+        Path | None,
+        typer.Option(help="The table of `curate leaks --out`: its twins are the same, whatever their hashes say."),
+    ] = None,
     workspace: WorkspaceOption = None,
 ) -> None:
     """Put pictures that look the same into clusters; people are asked about one of each."""
-    from curate.clean.dedup import dedup_workspace, describe
+    from curate.clean.dedup import decide_same, dedup_workspace, describe
     from curate.workspace import open_workspace
 
     here = open_workspace(workspace)
     with here.lock("curate dedup"):
+        if same:
+            typer.echo(f"{decide_same(here, same)} pairs decided to be the same -> {here.table('decisions')}")
         done = dedup_workspace(here, again)
         path = here.table("clusters")
-        here.log("dedup", [here.table("pictures")], [path], pictures=done.pictures, unverified=done.unverified)
+        here.log(
+            "dedup",
+            [here.table("pictures"), *([same] if same else [])],
+            [path],
+            pictures=done.pictures,
+            unverified=done.unverified,
+        )
     typer.echo(f"{describe(done)} -> {path}")

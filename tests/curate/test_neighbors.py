@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.neighbors import near_pairs
+from curate.neighbors import near_between, near_pairs
 
 
 def by_brute_force(hashes: np.ndarray, bits: int) -> set[tuple[int, int, int]]:
@@ -53,3 +53,18 @@ def test_among_many_random_hashes_no_planted_twin_is_missed() -> None:
 
 def test_thousands_of_equal_hashes_are_all_paired() -> None:
     assert len(found(np.full(400, 7, dtype=np.uint64), 4)) == 400 * 399 // 2
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(st.integers(0, 255), max_size=12), st.lists(st.integers(0, 255), max_size=12), st.integers(0, 4))
+def test_between_two_sets_exactly_the_near_pairs_are_found_whatever_the_block(
+    a: list[int], b: list[int], bits: int
+) -> None:
+    expected = {
+        (i, j, (x ^ y).bit_count()) for i, x in enumerate(a) for j, y in enumerate(b) if (x ^ y).bit_count() <= bits
+    }
+    for block in (1, 5, 4_000_000):
+        parts = near_between(np.array(a, np.uint64), np.array(b, np.uint64), bits, block)
+        pairs = list(zip(*(part.tolist() for part in parts), strict=True))
+        assert len(pairs) == len(expected)
+        assert set(pairs) == expected

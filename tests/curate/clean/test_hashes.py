@@ -9,8 +9,9 @@ import imagehash
 import numpy as np
 from PIL import Image
 
-from curate.clean.hashes import degenerate, distance256, phash64, phash256
+from curate.clean.hashes import phash64, phash256
 from curate.clean.measure import Limits, inspect
+from curate.neighbors import degenerate, distance256
 
 
 def noise(seed: int) -> Image.Image:

