@@ -164,7 +164,34 @@ def splits(data: Collection) -> dict[str, Any] | None:
     keys = data.classes + [NO_LABEL] * bool(rows["label"].isna().any())
     lines = [(key, [int(counts.get((key, column), 0)) for column in columns]) for key in keys]
     totals = [sum(values[i] for _, values in lines) for i in range(len(columns))]
-    return {"columns": columns, "rows": lines, "totals": totals, "manifest_id": data.manifest.manifest_id}
+    info = data.manifest.info
+    return {
+        "columns": columns, "rows": lines, "totals": totals, "manifest_id": data.manifest.manifest_id,
+        "notes": [*_versions(info.get("versions", {})), *_not_random(info.get("counts", {}).get("not_random_in", {}))],
+    }  # fmt: skip
+
+
+def _versions(versions: dict[str, dict[str, int]]) -> list[str]:
+    """A line for val and test where their pictures or labels changed after they were first decided."""
+    lines = []
+    for name, version in versions.items():
+        changes = ", ".join(f"{n:,} {what}" for what, n in version.items() if what not in ("version", "pictures") and n)
+        if version.get("version", 0) > 1:
+            lines.append(
+                f"{name} is version {version['version']}" + (f" ({changes} since the version before)" if changes else "")
+                + ": figures compare within one version only."
+            )  # fmt: skip
+    return lines
+
+
+def _not_random(filled: dict[str, int]) -> list[str]:
+    """A line where short classes were filled with pictures that were not chosen at random."""
+    if not filled:
+        return []
+    named = ", ".join(f"{where} {n:,}" for where, n in filled.items())
+    return [
+        f"Filled with pictures that were not chosen at random, on request: {named}. Their figures are not honest estimates."
+    ]
 
 
 def label_accuracy(data: Collection) -> tuple[int, int]:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 
@@ -62,3 +64,21 @@ def test_a_picture_on_two_marketplaces_counts_in_each(shop: Workspace) -> None:
     found = {row["name"]: row for row in numbers.markets(gather(shop, shop.task()))}
     assert found["Feira"]["listings"] == found["Tianguis <b>"]["listings"] == 6
     assert found["Feira"]["price"] == "BRL 16"
+
+
+def test_a_new_version_of_the_test_and_filled_classes_are_said(labeled: Workspace) -> None:
+    data = gather(labeled, labeled.task())
+    assert data.manifest
+    info = {
+        "versions": {"val": {"version": 1}, "test": {"version": 2, "added": 0, "relabeled": 3, "left": 1}},
+        "counts": {"not_random_in": {"test stars": 4}},
+    }
+    told = numbers.splits(replace(data, manifest=replace(data.manifest, info=info)))
+    assert told
+    assert told["notes"] == [
+        "test is version 2 (3 relabeled, 1 left since the version before): figures compare within one version only.",
+        "Filled with pictures that were not chosen at random, on request: test stars 4. Their figures are not honest estimates.",
+    ]
+    plain = numbers.splits(data)
+    assert plain
+    assert plain["notes"] == []
