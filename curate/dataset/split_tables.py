@@ -99,6 +99,11 @@ def _labels(workspace: Workspace, task: Task) -> pd.DataFrame:
             f"{path}: label {stray.iloc[0]!r} is not a class of task {task.task} ({', '.join(task.keys)}); "
             "run `curate aggregate` again"
         )
+    if given.nunique() == 1:
+        raise UserError(
+            f"{path}: all {len(given)} labels are {given.iloc[0]!r}; a classifier needs two classes, and a split is for good: "
+            "label more pictures first"
+        )
     return labels
 
 

@@ -21,13 +21,15 @@ from curate.label.models.em import Fitted
 from curate.label.models.glad import glad
 from curate.label.models.mace import mace
 from curate.label.models.one_coin import one_coin
-from curate.label.rule import GOLD, NO_AGREEMENT, Rule, decide
+from curate.label.rule import GOLD, NO_AGREEMENT, NO_LABEL, Rule, decide
 from schemas.errors import UserError
 from schemas.files import whole
 from schemas.tables import PREDICTIONS
 
 METHODS = ("dawid-skene", "one-coin", "mace", "glad", "crowdlab")
 COMPARED_VOTES = 1_000_000  # with more, the other methods are not run just to be compared
+LEAD = 1e-4  # two classes this near are a tie: single precision tells no more
+MOST_CELLS = 200_000_000  # workers times classes times classes: 1.6 GB of confusion matrices
 DISAGREES = 0.05  # share of 2-of-3 labels that a model may turn over before it is said aloud
 
 
@@ -66,8 +68,9 @@ def label_by(
 ) -> Modeled:
     """Labels in which the model's most probable class stands wherever enough votes were given.
 
-    A picture with fewer than min_votes votes stays unlabeled with its reason. So does one where no class reaches
-    min_confidence, or two are equally probable (`no_agreement`). label_probs are the model's, n_agree the votes for the label.
+    A picture that the rule would ask again (too few votes, a class that changed) stays unlabeled with its reason. One where
+    no class reaches min_confidence, or two are equally probable, is `no_agreement`. label_probs are the model's, n_agree the
+    votes for the label.
 
     Args:
         labels: by the rule, one row for each of the T pictures of `votes`, in their order.
@@ -103,11 +106,10 @@ def _labeled(
     rows = labels.slice(start, size)
     n, k = rows.num_rows, len(rule.classes)
     found, counts = probs[start : start + n].astype(np.float64), votes.counts(start, start + n)
-    known = pc.fill_null(pc.equal(rows["dropped"], GOLD), False).to_numpy()
-    use = (rows["n_votes"].to_numpy() >= rule.least) & ~known
-    best, top = found.argmax(axis=1), found.max(axis=1)
-    alone = (found >= top[:, None] * (1 - 1e-9)).sum(axis=1) == 1
-    sure = use & alone & (top >= wanted.min_confidence)
+    decided = pc.or_(pc.is_valid(rows["label"]), pc.fill_null(pc.equal(rows["dropped"], NO_AGREEMENT), False))
+    use = decided.to_numpy() & (rows["n_votes"].to_numpy() >= rule.least)
+    chosen = _choose(found, wanted)
+    best, sure = found.argmax(axis=1), use & (chosen < k)
     mine, yes = pa.array(use), pa.array(sure)
     none = pa.nulls(n, pa.string())
     keys = pa.array([*rule.classes, None], pa.string()).take(pa.array(np.where(sure, best, k)))
@@ -124,6 +126,14 @@ def _labeled(
     return pa.table({**{name: rows[name] for name in rows.column_names}, **new})
 
 
+def _choose(probs: np.ndarray, wanted: Wanted) -> np.ndarray:
+    """The most probable class [n] of each picture; K where two are equally probable, or it is too improbable."""
+    k = probs.shape[1]
+    upper = np.partition(probs, k - 2, axis=1)[:, k - 2 :]
+    sure = (upper[:, 1] - upper[:, 0] > LEAD) & (upper[:, 1] >= wanted.min_confidence)
+    return np.where(sure, probs.argmax(axis=1), k)
+
+
 def _chosen(mask: pa.Array, yes: pa.Array, no: pa.Array) -> pa.Array:
     """if_else for lists."""
     use = mask.to_numpy(zero_copy_only=False)
@@ -133,6 +143,11 @@ def _chosen(mask: pa.Array, yes: pa.Array, no: pa.Array) -> pa.Array:
 
 def run(wanted: Wanted, votes: Coded, classes: Sequence[str], labels: pa.Table) -> Fitted:
     """The model fitted to votes."""
+    if votes.workers * votes.classes**2 > MOST_CELLS:
+        raise UserError(
+            f"--method {wanted.name}: confusion matrices of {votes.workers:,} workers and {votes.classes:,} classes are too large; "
+            "the rule needs none"
+        )
     smooth: dict[str, Any] = {} if wanted.smoothing is None else {"smoothing": wanted.smoothing}
     fits: dict[str, Callable[[], Fitted]] = {
         "dawid-skene": lambda: dawid_skene(votes, **smooth),
@@ -147,7 +162,8 @@ def run(wanted: Wanted, votes: Coded, classes: Sequence[str], labels: pa.Table) 
 def _predicted(wanted: Wanted, votes: Coded, classes: Sequence[str], labels: pa.Table) -> np.ndarray:
     """[T, K] class probabilities of a classifier for the pictures; refuses what it was trained on.
 
-    A picture without a prediction (gold, say) counts as if the classifier found all classes equally probable.
+    A picture without a prediction (gold, say) counts as if the classifier found all classes equally probable. So does one
+    of val or test: what models are judged by is decided by people.
     """
     assert wanted.predictions is not None
     rows = wanted.predictions.drop_duplicates("image_id").set_index("image_id")
@@ -167,7 +183,8 @@ def _predicted(wanted: Wanted, votes: Coded, classes: Sequence[str], labels: pa.
             "labels that it was trained on. `curate probe` makes out-of-fold predictions"
         )
     even = np.full(len(classes), 1 / len(classes))
-    lists = [p if isinstance(p, np.ndarray) else even for p in there["probs"].astype(object)]
+    judged = there["split"].isin(["val", "test"])
+    lists = [p if isinstance(p, np.ndarray) else even for p in there["probs"].astype(object).mask(judged, None)]
     if any(len(p) != len(classes) for p in lists):
         raise UserError(f"--predictions: the votes have {len(classes)} classes, the predictions another number")
     return np.maximum(np.array(lists, np.float64), 1e-12)
@@ -206,19 +223,25 @@ def compare(
     if not answered.any():
         return []
     on_gold, known, counts = on_gold[answered], known[answered], counts[answered]
-    winner, n, _, _ = decide(counts, rule)
+    winner, n, _, reason = decide(counts, rule)
+    none = len(rule.classes)
     found: dict[str, np.ndarray] = {rule.kind: winner}
     names = [name for name in METHODS if name != "crowdlab"] if votes.votes <= COMPARED_VOTES else []
     for name in dict.fromkeys([*names, *([wanted.name] if wanted else [])]):
-        made = fitted if wanted and fitted and name == wanted.name else run(Wanted(name), votes, rule.classes, labels)
-        found[name] = np.where(n >= rule.least, made.probs[on_gold].argmax(axis=1), len(rule.classes))
+        asked = wanted if wanted and name == wanted.name else Wanted(name)
+        made = fitted if fitted and asked is wanted else run(asked, votes, rule.classes, labels)
+        may = (n >= rule.least) & ((winner != none) | (reason == NO_LABEL.index(NO_AGREEMENT)))
+        found[name] = np.where(may, _choose(made.probs[on_gold].astype(np.float64), asked), none)
     lines = [f"on {len(on_gold):,} gold pictures with votes:"]
     for name, best in found.items():
-        labeled = best != len(rule.classes)
+        labeled, both = best != none, (best != none) & (winner != none)
         right = int((best == known)[labeled].sum())
         share = f" ({100 * right / labeled.sum():.1f} %)" if labeled.any() else ""
+        more = ""
+        if both.sum() < labeled.sum():
+            more = f"; of the {int(both.sum()):,} that {rule.kind} labels {int((best == known)[both].sum()):,}"
         mark = "  <- used" if name == (wanted.name if wanted else rule.kind) else ""
-        lines.append(f"  {name:<12} labels {int(labeled.sum()):>5,}, {right:>5,} right{share}{mark}")
+        lines.append(f"  {name:<12} labels {int(labeled.sum()):>5,}, {right:>5,} right{share}{more}{mark}")
     return lines
 
 

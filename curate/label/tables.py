@@ -71,7 +71,7 @@ def aggregate_workspace(
     same = copies(pictures)
     excluded = own(EXCLUSIONS)
     filters = replace(filters, excluded=set(excluded.loc[excluded["task"] == name, "worker_id"]))
-    if len(votes):
+    if len(votes) or given.empty:
         labels, audit = aggregate_task(
             _as_one(votes, same), _as_one(hits, same), _as_one(gold, same), task=name, rule=rule, filters=filters
         )

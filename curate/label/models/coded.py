@@ -66,10 +66,25 @@ def coded(votes: pd.DataFrame, images: pd.Index, classes: Sequence[str]) -> tupl
     label = _places(votes["label"], pd.Index(list(classes), dtype="str"))
     worker, workers = pd.factorize(votes["worker_id"], sort=True)
     rows = np.flatnonzero((image >= 0) & (label >= 0) & (worker >= 0))
-    key = (image[rows] * max(len(workers), 1) + worker[rows]) * max(len(classes), 1) + label[rows]
-    rows = rows[np.argsort(key)]
-    whole = image[rows].astype(np.int32), worker[rows].astype(np.int32), label[rows].astype(np.int32)
-    return Coded(*whole, images=len(images), workers=len(workers), classes=len(classes)), pd.Index(workers)
+    parts = _once(*(part[rows].astype(np.int32) for part in (image, worker, label)))
+    return Coded(*parts, images=len(images), workers=len(workers), classes=len(classes)), pd.Index(workers)
+
+
+def _once(image: np.ndarray, worker: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Votes sorted by picture, worker and label; each worker once a picture, and not at all where they said two things.
+
+    The rule has seen to that already; gold may be met again.
+    """
+    if not len(image):
+        return image, worker, label
+    pair = image.astype(np.int64) * (int(worker.max()) + 1) + worker
+    order = np.argsort(pair * (int(label.max()) + 1) + label)
+    image, worker, label, pair = image[order], worker[order], label[order], pair[order]
+    first = np.r_[True, pair[1:] != pair[:-1]]
+    starts = np.flatnonzero(first)
+    steady = np.minimum.reduceat(label, starts) == np.maximum.reduceat(label, starts)
+    keep = starts[steady]
+    return image[keep], worker[keep], label[keep]
 
 
 def coded_blocks(
@@ -100,7 +115,7 @@ def coded_blocks(
     rank = np.empty(len(order), np.int32)
     rank[order] = np.arange(len(order), dtype=np.int32)
     image, worker, label = (np.concatenate(column) for column in zip(*columns, strict=True))
-    votes = Coded(image, rank[worker], label, images=done, workers=len(place), classes=len(classes))
+    votes = Coded(*_once(image, rank[worker], label), images=done, workers=len(place), classes=len(classes))
     return votes, pd.Index(names[order]), pa.concat_tables(labels)
 
 

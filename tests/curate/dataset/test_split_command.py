@@ -174,16 +174,16 @@ def test_no_labels_stray_labels_and_no_tables_are_one_clear_line(workspace: Work
     assert not workspace.manifest("apron").exists()
 
 
-@pytest.mark.parametrize("classes", [1, 26])
+@pytest.mark.parametrize("classes", [2, 26])
 def test_a_manifest_is_shown_within_eighty_columns(workspace: Workspace, curate: Curate, classes: int) -> None:
     path = workspace.root / "tasks" / "apron.yaml"
-    named = [{"key": f"class{n:02d}", "name": {"en": "x"}} for n in range(max(classes, 2))]
+    named = [{"key": f"class{n:02d}", "name": {"en": "x"}} for n in range(classes)]
     path.write_text(json.dumps({"task": "apron", "question": {"en": "?"}, "classes": named}))
     keep(workspace, World({n: Picture(f"class{n % classes:02d}", (n,)) for n in range(600)}))
     curate("split")
     said = show(workspace.manifest("apron")).splitlines()
     assert max(len(line) for line in said if "/" not in line) <= 80
-    assert sum(line.startswith("class") for line in said) == max(classes, 2) + 1
+    assert sum(line.startswith("class") for line in said) == classes + 1
     assert sum("█" in line for line in said) >= classes + 2
 
 
@@ -193,3 +193,11 @@ def test_a_split_that_loses_a_class_still_splits_the_rest(workspace: Workspace, 
     assert code == 0
     assert "fewer than 3 groups: trains only" in said
     assert pd.read_parquet(workspace.manifest("apron")).split.eq("test").sum() > 0
+
+
+def test_labels_of_one_class_are_not_split_for_good(workspace: Workspace, curate: Curate) -> None:
+    keep(workspace, World({n: Picture("dots") for n in range(20)}))
+    code, said, error = curate("split")
+    assert (code, said) == (1, "")
+    assert "all 20 labels are 'dots'; a classifier needs two classes" in error
+    assert not workspace.of_task("apron", "splits").exists()

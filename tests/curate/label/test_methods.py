@@ -8,8 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
+from curate.label.aggregate import apply
+from curate.label.count import Filters
+from curate.label.methods import Wanted, frame_coded, label_by
+from curate.label.models import coded as coded_module
+from curate.label.rule import Rule
 from schemas.tables import LABELS, PREDICTIONS
 
 Curate = Callable[..., tuple[int, str, str]]
@@ -170,4 +176,90 @@ def test_what_is_wrong_is_one_line(folder: Path, curate: Curate, options: list[s
         assert "labeled pictures are not predicted out of fold" in err
     else:
         assert said in err
+    assert not (folder / "labels.parquet").exists()
+
+
+def loose(**answers: str) -> pd.DataFrame:
+    """Votes from `picture="w0:dots w1:plain"`."""
+    rows = [(image, *word.split(":")) for image, said in answers.items() for word in said.split()]
+    return pd.DataFrame(rows, columns=["image_id", "worker_id", "label"])
+
+
+def modeled(votes: pd.DataFrame, method: str, **options: object) -> pd.DataFrame:
+    """Labels of votes in memory by a method, by image_id."""
+    rule = Rule(tuple(KEYS), min_votes=options.pop("min_votes", None))  # type: ignore[arg-type]
+    labels, audit = apply(votes, rule, Filters(gold=options.pop("gold", ())))  # type: ignore[arg-type]
+    coded, workers = frame_coded(labels, audit, rule)
+    wanted = Wanted(method, **options)  # type: ignore[arg-type]
+    return label_by(wanted, pa.Table.from_pandas(labels), coded, workers, rule).labels.to_pandas().set_index("image_id")
+
+
+@pytest.mark.parametrize("method", ["dawid-skene", "one-coin", "mace", "glad"])
+def test_a_model_never_labels_what_the_rule_would_ask_again(method: str) -> None:
+    """With two first answers, one against one is a question for a third person, and so is a class that was split."""
+    votes = pd.concat(
+        [
+            loose(a="w0:dots w1:plain", b="w0:dots w1:dots", c="w0:plain w1:plain w2:plain"),
+            loose(d="w0:dots w1:dots w2:dots"),
+        ]
+    )
+    votes = votes.assign(class_changed=votes.image_id == "d")
+    found = modeled(votes.reset_index(drop=True), method, min_votes=2)
+    assert found.dropped["a"] == "insufficient"
+    assert found.dropped["d"] == "insufficient (class changed)"
+    assert found.label["b"] == "dots"
+
+
+@pytest.mark.parametrize("single", [False, True])
+def test_two_classes_that_are_equally_probable_make_no_label(monkeypatch: pytest.MonkeyPatch, single: bool) -> None:
+    """Whether in double or in single precision, where rounding would choose between them."""
+    if single:
+        monkeypatch.setattr(coded_module, "FLOAT64_CELLS", 0)
+    half = {
+        f"i{n:03}": f"w{n % 5}:dots w{(n + 1) % 5}:plain w{(n + 2) % 5}:plain w{(n + 3) % 5}:dots" for n in range(50)
+    }
+    turned = {
+        f"j{n:03}": f"w{n % 5}:plain w{(n + 1) % 5}:dots w{(n + 2) % 5}:dots w{(n + 3) % 5}:plain" for n in range(50)
+    }
+    found = modeled(loose(**half, **turned), "one-coin")
+    assert found.label.isna().all()
+    assert set(found.dropped) == {"no_agreement"}
+
+
+def test_a_worker_of_two_minds_about_gold_says_nothing_there() -> None:
+    votes = loose(g="w0:dots w0:plain w1:plain w1:plain", a="w0:dots w1:dots w2:dots")
+    rule = Rule(tuple(KEYS))
+    labels, audit = apply(votes, rule, Filters(gold={"g"}))
+    coded, workers = frame_coded(labels, audit, rule)
+    on_gold = labels.image_id.tolist().index("g")
+    assert [
+        (workers[w], KEYS[k]) for i, w, k in zip(coded.image, coded.worker, coded.label, strict=True) if i == on_gold
+    ] == [("w1", "plain")]
+
+
+def test_a_classifier_never_decides_a_test_label(folder: Path, curate: Curate) -> None:
+    truth = write_votes(folder)
+    write_predictions(folder, truth)
+    rows = PREDICTIONS.read(folder / "predictions.parquet")
+    wrong = [np.roll(np.asarray(p), 1) for p in rows.probs]
+    PREDICTIONS.write(
+        rows.assign(probs=wrong, split="test", fold=pd.array([None] * len(rows), dtype="Int32")),
+        folder / "predictions.parquet",
+        {"consenso.classes": json.dumps(KEYS)},
+    )
+    assert curate("aggregate", "votes.csv", "--method", "crowdlab", "--predictions", "predictions.parquet")[0] == 0
+    found = LABELS.read(folder / "labels.parquet")
+    unanimous = found[(found.n_votes == found.n_agree)]
+    assert len(unanimous) > 30
+    assert curate("aggregate", "votes.csv", "--out", "rule.parquet")[0] == 0
+    rule = LABELS.read(folder / "rule.parquet").set_index("image_id").label
+    assert (unanimous.label.to_numpy() == rule[unanimous.image_id].to_numpy()).all()
+
+
+def test_confusion_matrices_that_no_machine_holds_are_refused(folder: Path, curate: Curate) -> None:
+    rows = [f"i{n % 1000},w{(n + n // 1000) % 400},c{n % 900}" for n in range(4000)]
+    (folder / "votes.csv").write_text("image_id,worker_id,label\n" + "\n".join(rows) + "\n")
+    code, _, err = curate("aggregate", "votes.csv", "--method", "dawid-skene")
+    assert code == 1
+    assert "400 workers and 900 classes are too large" in err
     assert not (folder / "labels.parquet").exists()
