@@ -40,6 +40,7 @@ format: $(STAMP)  ## bring the code into shape
 	@.venv/bin/ruff check --fix --quiet . ; .venv/bin/ruff format .
 
 bench: $(STAMP)  ## the benchmarks of docs/benchmarks.md
+	@$(PY) -m pip install --quiet --disable-pip-version-check -e '.[bench]'
 	@for file in tests/benchmarks/bench_*.py; do echo "== $$file"; $(PY) $$file; done
 
 clean:  ## remove the environment and everything the demos made
