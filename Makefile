@@ -15,6 +15,7 @@ $(STAMP): pyproject.toml
 	@test -x $(PY) || $(PYTHON) -m venv .venv
 	@echo "installing into .venv (about 3 minutes the first time: torch is large)"
 	@$(PY) -m pip install --quiet --disable-pip-version-check -e '.[all,dev]' 2> >(grep -v '^WARNING: Location' >&2)
+	@$(PY) -m pip install --quiet --disable-pip-version-check -e '.[outside]' 2> >(grep -v '^WARNING: Location' >&2)
 	@touch $(STAMP)
 
 install: $(STAMP)  ## make .venv and install everything
