@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import torch
 from torch import nn
 
 from schemas.errors import UserError
+from schemas.hub import hub_answers
 from train.recipe import Recipe, model_arguments
 
 
@@ -42,7 +42,7 @@ def build_model(recipe: Recipe, n_classes: int, seed: int, weights: Path | None 
     if weights is not None and not weights.is_file():
         raise UserError(f"--weights {weights}: no such file")
     wants_published = recipe.pretrained and weights is None
-    if wants_published and not _hub_answers():
+    if wants_published and not hub_answers():
         _stay_offline()
     import timm
     from timm.data.config import resolve_model_data_config
@@ -133,23 +133,7 @@ def _stay_offline() -> None:
     from huggingface_hub import constants
 
     os.environ["HF_HUB_OFFLINE"] = "1"  # for libraries that are still to be imported
-    constants.HF_HUB_OFFLINE = True  # the client read the variable when `_hub_answers` imported it
-
-
-def _hub_answers() -> bool:
-    """True when published weights could be fetched: asked within three seconds, not by the client's minute of retries."""
-    if os.environ.get("HF_HUB_OFFLINE", "") not in ("", "0"):
-        return False
-    import urllib.parse
-
-    from huggingface_hub.constants import ENDPOINT
-
-    address = urllib.parse.urlsplit(ENDPOINT)
-    try:
-        with socket.create_connection((address.hostname or "", address.port or 443), timeout=3):
-            return True
-    except OSError:
-        return bool(os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy"))
+    constants.HF_HUB_OFFLINE = True  # the client read the variable when `hub_answers` imported it
 
 
 def parameter_groups(model: nn.Module, weight_decay: float, layer_decay: float) -> list[dict[str, Any]]:

@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import os
 import re
-import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from schemas.errors import MissingExtra, UserError
+from schemas.hub import hub_answers
 
 DEFAULT_MODEL = "tf_efficientnet_lite0"
 DEFAULT_SIDE = 128  # of the default model: within 2 points of 224 px in a linear probe, at 3.5 times the speed
@@ -190,14 +190,14 @@ def _can_be_had() -> bool:
 
     kept = Path(os.environ.get("TORCH_HOME", Path.home() / ".cache" / "torch")) / "hub" / "checkpoints"
     fetched = any(Path(HF_HUB_CACHE).glob("models--*")) or any(kept.glob("*"))
-    return fetched or _hub_answers()
+    return fetched or hub_answers()
 
 
 def _published(name: str, side: int) -> tuple[Any, str, str]:
     """The model with timm's published weights, from this machine's cache or the hub; their place and license."""
     import timm
 
-    if not _hub_answers():
+    if not hub_answers():
         from huggingface_hub import constants
 
         constants.HF_HUB_OFFLINE = True  # a missing file is an answer at once, not a minute of retries
@@ -207,19 +207,3 @@ def _published(name: str, side: int) -> tuple[Any, str, str]:
     except Exception as error:  # the hub's client has many exceptions
         raise UserError(_NOT_HERE.format(name=name)) from error
     return model, str(published.hf_hub_id or published.url or name), str(published.license or "unknown")
-
-
-def _hub_answers() -> bool:
-    """True when weights could be fetched: asked within three seconds."""
-    if os.environ.get("HF_HUB_OFFLINE", "") not in ("", "0"):
-        return False
-    import urllib.parse
-
-    from huggingface_hub.constants import ENDPOINT
-
-    address = urllib.parse.urlsplit(ENDPOINT)
-    try:
-        with socket.create_connection((address.hostname or "", address.port or 443), timeout=3):
-            return True
-    except OSError:
-        return bool(os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy"))
