@@ -89,6 +89,12 @@ def count(
         yield block
 
 
+def label_source(votes: Votes, wanted: str | None) -> str:
+    """The source of the votes that count, as LABELS say it."""
+    source = one_source(votes, wanted)
+    return _LABEL_SOURCE.get(source, source)
+
+
 def one_source(votes: Votes, wanted: str | None) -> str:
     """The one source whose votes count; 'crowd' where the votes do not say."""
     found = votes.few("source")

@@ -17,7 +17,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from curate.label.aggregate import told
-from curate.label.count import BLOCK_ROWS, Block, Filters, count
+from curate.label.count import BLOCK_ROWS, Block, Filters, count, label_source
 from curate.label.rule import EXCLUDED, GOLD, UNQUALIFIED, Rule
 from curate.label.votes import Votes, classes_of, open_votes
 from schemas.errors import UserError
@@ -113,7 +113,7 @@ def _write(
 
         parts = (block.labels for block in audited_blocks())
         if modeled:
-            made, said = _model(audited_blocks(), rule, extra)
+            made, said = _model(audited_blocks(), rule, extra, label_source(votes, filters.source))
             parts = (made.slice(at, BLOCK_ROWS) for at in range(0, made.num_rows, BLOCK_ROWS))
         writing: Future[None] | None = None
         for part in parts:
@@ -127,7 +127,7 @@ def _write(
     return [*told(pictures, counted), *said]
 
 
-def _model(blocks: Iterator[Block], rule: Rule, extra: Extra) -> tuple[pa.Table, list[str]]:
+def _model(blocks: Iterator[Block], rule: Rule, extra: Extra, source: str) -> tuple[pa.Table, list[str]]:
     """Labels of all blocks, by the method asked for, and how methods do on gold."""
     from curate.label.methods import compare, label_by, write_confusion
     from curate.label.models.coded import coded_blocks
@@ -136,7 +136,7 @@ def _model(blocks: Iterator[Block], rule: Rule, extra: Extra) -> tuple[pa.Table,
     votes, workers, labels = coded_blocks(blocks, rule.classes, ["label_probs"] if extra.wanted else [])
     if extra.wanted is None:
         return labels, compare(labels, votes, rule, extra.gold)
-    made = label_by(extra.wanted, labels, votes, workers, rule, extra.gold)
+    made = label_by(extra.wanted, labels, votes, workers, rule, extra.gold, source)
     if extra.confusion:
         write_confusion(made, rule.classes, extra.confusion)
         made.said.append(f"confusion matrices of {len(workers):,} workers -> {extra.confusion}")

@@ -64,7 +64,13 @@ class Modeled:
 
 
 def label_by(
-    wanted: Wanted, labels: pa.Table, votes: Coded, workers: pd.Index, rule: Rule, gold: Mapping[str, str] | None = None
+    wanted: Wanted,
+    labels: pa.Table,
+    votes: Coded,
+    workers: pd.Index,
+    rule: Rule,
+    gold: Mapping[str, str] | None = None,
+    source: str = "crowd",
 ) -> Modeled:
     """Labels in which the model's most probable class stands wherever enough votes were given.
 
@@ -76,10 +82,14 @@ def label_by(
         labels: by the rule, one row for each of the T pictures of `votes`, in their order.
         votes: those that count and those on gold: these count for the model, never for a label.
         gold: class by image_id, of the pictures whose answer is known.
+        source: of the votes, as LABELS say it; the rule may have labeled nothing that would tell.
     """
     fitted = run(wanted, votes, rule.classes, labels)
     size = max(1, BLOCK_CELLS // max(1, votes.classes))
-    parts = [_labeled(labels, fitted.probs, votes, rule, wanted, at, size) for at in range(0, labels.num_rows, size)]
+    parts = [
+        _labeled(labels, fitted.probs, votes, rule, wanted, source, slice(at, at + size))
+        for at in range(0, labels.num_rows, size)
+    ]
     new = pa.concat_tables(parts) if parts else labels
     both = pc.and_(pc.is_valid(labels["label"]), pc.is_valid(new["label"]))
     n = pc.sum(both).as_py() or 0
@@ -95,15 +105,15 @@ def label_by(
 def frame_coded(labels: pd.DataFrame, audit: pd.DataFrame, rule: Rule) -> tuple[Coded, pd.Index]:
     """The votes of a frame that count or are on gold, about the pictures of `labels`; with the list of workers."""
     used = audit[audit["dropped"].isna() | (audit["dropped"] == GOLD)]
-    used = used.drop_duplicates(["image_id", "worker_id", "label"])
     return coded(used, pd.Index(labels["image_id"]), rule.classes)
 
 
 def _labeled(
-    labels: pa.Table, probs: np.ndarray, votes: Coded, rule: Rule, wanted: Wanted, start: int, size: int
+    labels: pa.Table, probs: np.ndarray, votes: Coded, rule: Rule, wanted: Wanted, source: str, part: slice
 ) -> pa.Table:
     """Some rows of `labels` with the model's classes."""
-    rows = labels.slice(start, size)
+    start = part.start
+    rows = labels.slice(start, part.stop - start)
     n, k = rows.num_rows, len(rule.classes)
     found, counts = probs[start : start + n].astype(np.float64), votes.counts(start, start + n)
     decided = pc.or_(pc.is_valid(rows["label"]), pc.fill_null(pc.equal(rows["dropped"], NO_AGREEMENT), False))
@@ -113,7 +123,6 @@ def _labeled(
     mine, yes = pa.array(use), pa.array(sure)
     none = pa.nulls(n, pa.string())
     keys = pa.array([*rule.classes, None], pa.string()).take(pa.array(np.where(sure, best, k)))
-    source = next((s for s in pc.unique(labels["source"]).to_pylist() if s), None)
     lists = pa.ListArray.from_arrays(pa.array(np.arange(n + 1, dtype=np.int32) * k), pa.array(found.ravel()))
     new = {
         "label": keys,
@@ -141,9 +150,14 @@ def _chosen(mask: pa.Array, yes: pa.Array, no: pa.Array) -> pa.Array:
     return pa.concat_arrays([yes, no]).take(pa.array(np.where(use, place, place + len(use))))
 
 
+def _fits(votes: Coded) -> bool:
+    """Whether the confusion matrices of all workers can be held."""
+    return votes.workers * votes.classes**2 <= MOST_CELLS
+
+
 def run(wanted: Wanted, votes: Coded, classes: Sequence[str], labels: pa.Table) -> Fitted:
     """The model fitted to votes."""
-    if votes.workers * votes.classes**2 > MOST_CELLS:
+    if not _fits(votes):
         raise UserError(
             f"--method {wanted.name}: confusion matrices of {votes.workers:,} workers and {votes.classes:,} classes are too large; "
             "the rule needs none"
@@ -213,7 +227,7 @@ def compare(
 ) -> list[str]:
     """A line for each method: how many gold pictures it labels, and how many of these labels are right.
 
-    Empty without gold votes. Where there are very many votes only the method asked for stands beside the rule.
+    Empty without gold votes. Where there are very many votes, workers or classes only the method asked for stands beside it.
     """
     on_gold = np.flatnonzero(pc.is_in(labels["image_id"], pa.array(list(gold), pa.string())).to_numpy())
     place = {key: number for number, key in enumerate(rule.classes)}
@@ -226,7 +240,7 @@ def compare(
     winner, n, _, reason = decide(counts, rule)
     none = len(rule.classes)
     found: dict[str, np.ndarray] = {rule.kind: winner}
-    names = [name for name in METHODS if name != "crowdlab"] if votes.votes <= COMPARED_VOTES else []
+    names = [name for name in METHODS if name != "crowdlab"] if votes.votes <= COMPARED_VOTES and _fits(votes) else []
     for name in dict.fromkeys([*names, *([wanted.name] if wanted else [])]):
         asked = wanted if wanted and name == wanted.name else Wanted(name)
         made = fitted if fitted and asked is wanted else run(asked, votes, rule.classes, labels)

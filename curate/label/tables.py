@@ -8,11 +8,12 @@ from typing import Any, Literal
 import pandas as pd
 
 from curate.label.aggregate import aggregate_task, summary
-from curate.label.count import Filters
+from curate.label.count import Filters, label_source
 from curate.label.methods import COMPARED_VOTES, Modeled, Wanted, compare, frame_coded, label_by
 from curate.label.rule import Rule
 from curate.label.spread import DUPLICATE, EXPERT, IMPORT, TWIN, copies, with_copies, with_given, with_twins
 from curate.label.taxonomy import current_votes
+from curate.label.votes import NEEDED, votes_of
 from curate.workspace import Workspace
 from schemas.errors import UserError
 from schemas.tables import CLUSTERS, EXCLUSIONS, GIVEN, GOLD, HITS, LABELS, PICTURES, VOTES
@@ -75,7 +76,7 @@ def aggregate_workspace(
         labels, audit = aggregate_task(
             _as_one(votes, same), _as_one(hits, same), _as_one(gold, same), task=name, rule=rule, filters=filters
         )
-        labels, told, model = _modeled(labels, audit, rule, wanted, _as_one(gold, same))
+        labels, told, model = _modeled(labels, audit, rule, wanted, _as_one(gold, same), filters.source)
         audit = audit.assign(image_id=votes["image_id"])
         labels = _chosen_by(labels, _as_one(votes, same))
     else:
@@ -92,7 +93,12 @@ def aggregate_workspace(
 
 
 def _modeled(
-    labels: pd.DataFrame, audit: pd.DataFrame, rule: Rule, wanted: Wanted | None, gold: pd.DataFrame
+    labels: pd.DataFrame,
+    audit: pd.DataFrame,
+    rule: Rule,
+    wanted: Wanted | None,
+    gold: pd.DataFrame,
+    source: str | None,
 ) -> tuple[pd.DataFrame, list[str], Modeled | None]:
     """Labels by the model that is wanted, else as they are; how every method does on gold, as lines; the model."""
     known = dict(zip(gold["image_id"], gold["label"], strict=True))
@@ -102,7 +108,8 @@ def _modeled(
     votes, workers = frame_coded(labels, audit, rule)
     if wanted is None:
         return labels, compare(table, votes, rule, known), None
-    made = label_by(wanted, table, votes, workers, rule, known)
+    said_by = label_source(votes_of(audit, (*NEEDED, "source")), source)
+    made = label_by(wanted, table, votes, workers, rule, known, said_by)
     return LABELS.to_frame(made.labels), made.said, made
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from curate.label import methods
 from curate.label.aggregate import apply
 from curate.label.count import Filters
 from curate.label.methods import Wanted, frame_coded, label_by
@@ -263,3 +264,31 @@ def test_confusion_matrices_that_no_machine_holds_are_refused(folder: Path, cura
     assert code == 1
     assert "400 workers and 900 classes are too large" in err
     assert not (folder / "labels.parquet").exists()
+
+
+def test_a_label_says_its_source_also_where_the_rule_labels_nothing(folder: Path, curate: Curate) -> None:
+    """Three answers to every picture; on the gold ones ann and bo are always right, and cy never is."""
+    rows = [f"g{n},{who},{KEYS[(n + (who == 'cy')) % 3]}" for n in range(12) for who in ("ann", "bo", "cy")]
+    rows += [f"a{n},{who},{KEYS[(n + step) % 3]}" for n in range(6) for step, who in enumerate(("ann", "cy", "di"))]
+    text = "\n".join(f"{row},imported" for row in rows)
+    (folder / "votes.csv").write_text(f"image_id,worker_id,label,source\n{text}\n")
+    gold = "\n".join(f"g{n},{KEYS[n % 3]}" for n in range(12))
+    (folder / "gold.csv").write_text(f"image_id,label\n{gold}\n")
+    assert curate("aggregate", "votes.csv", "--gold", "gold.csv")[0] == 0
+    assert LABELS.read(folder / "labels.parquet").label.isna().all()
+    assert curate("aggregate", "votes.csv", "--gold", "gold.csv", "--method", "dawid-skene")[0] == 0
+    found = LABELS.read(folder / "labels.parquet")
+    labeled = found[found.label.notna()]
+    assert labeled.label.tolist() == [KEYS[n % 3] for n in range(6)]
+    assert set(labeled.source) == {"import"}
+
+
+def test_the_rule_with_gold_never_fails_for_what_a_model_cannot_hold(
+    folder: Path, curate: Curate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_votes(folder)
+    monkeypatch.setattr(methods, "MOST_CELLS", 10)
+    code, said, _ = curate("aggregate", "votes.csv", "--gold", "gold.csv")
+    assert code == 0
+    assert "majority     labels" in said
+    assert "dawid-skene" not in said
