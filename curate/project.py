@@ -95,7 +95,25 @@ ALTER TABLE hit_journal ADD COLUMN selection TEXT;
 ALTER TABLE hit_journal ADD COLUMN kept_out TEXT
 """
 
-MIGRATIONS = (_VERSION_1, _VERSION_2, _VERSION_3)
+_VERSION_4 = """
+-- what the HIT is for: label, pilot (its votes do not count), tie-break
+ALTER TABLE hit_journal ADD COLUMN purpose TEXT NOT NULL DEFAULT 'label';
+-- why no more answers come: refused (the endpoint did not make it), stopped, expired, deleted; NULL = they may
+ALTER TABLE hit_journal ADD COLUMN ended TEXT;
+-- every assignment that was read, as the endpoint gave it, so that reading may stop anywhere
+CREATE TABLE answer (
+    assignment_id TEXT PRIMARY KEY,
+    token TEXT NOT NULL,           -- of its HIT in hit_journal
+    worker_id TEXT NOT NULL,
+    status TEXT NOT NULL,          -- Submitted, Approved, Rejected
+    accepted_at REAL,              -- seconds since 1970, UTC
+    submitted_at REAL NOT NULL,
+    xml TEXT NOT NULL
+);
+CREATE INDEX answer_token ON answer (token)
+"""
+
+MIGRATIONS = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4)
 
 
 def open_project(path: Path) -> sqlite3.Connection:

@@ -167,6 +167,7 @@ HITS = Table(
         _TASK,
         C("position", "int32", "place of the picture in the HIT, from 0"),
         C("round", "int32", "1 for the first asking"),
+        C("purpose", "string", "label, pilot (its votes do not count unless kept) or tie-break", null=True),
         C("chosen_by", "string", "why this picture: random, uncertain, rare, recheck, gold, …"),
         C("reward_usd", "float64", "paid for one assignment of the whole HIT"),
         C("max_assignments", "int32", "answers asked for"),

@@ -43,6 +43,8 @@ class Entry:
     collected_at: datetime | None = None
     created_at: datetime | None = None
     selection: str | None = None  # hash of the selection that it asks; None = a random sample
+    purpose: str = "label"  # label, pilot (its votes do not count), tie-break
+    ended: str | None = None  # refused, stopped, expired, deleted; None = answers may still come
     kept_out: tuple[str, ...] = ()  # workers who may not take it, because they answered one of its pictures before
 
     @property
@@ -55,13 +57,14 @@ def write_down(project: sqlite3.Connection, entries: Sequence[Entry]) -> None:
     """Add HITs that are about to be made; call it inside a transaction."""
     project.executemany(
         "INSERT INTO hit_journal (token, task, round, endpoint, state, images, reward_cents, max_assignments, "
-        "question_version, taxonomy_version, selection, kept_out) VALUES (?, ?, ?, ?, 'pending', ?, ?, ?, ?, ?, ?, ?)",
+        "question_version, taxonomy_version, selection, kept_out, purpose) "
+        "VALUES (?, ?, ?, ?, 'pending', ?, ?, ?, ?, ?, ?, ?, ?)",
         [
             (
                 e.token, e.task, e.round, e.endpoint,
                 json.dumps([{"image_id": a.image_id, "chosen_by": a.chosen_by} for a in e.images]),
                 e.reward_cents, e.max_assignments, e.question_version, e.taxonomy_version,
-                e.selection, json.dumps(e.kept_out) if e.kept_out else None,
+                e.selection, json.dumps(e.kept_out) if e.kept_out else None, e.purpose,
             )
             for e in entries
         ],
@@ -116,6 +119,7 @@ def hits_table(journal: Sequence[Entry]) -> pd.DataFrame:
             "task": entry.task,
             "position": position,
             "round": entry.round,
+            "purpose": entry.purpose,
             "chosen_by": asked.chosen_by,
             "reward_usd": entry.reward_cents / 100,
             "max_assignments": entry.max_assignments,

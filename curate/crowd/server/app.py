@@ -11,17 +11,19 @@ from starlette.responses import Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from curate.crowd.server import join_pages, pages
 from curate.crowd.server.errors import WorkerError
-from curate.crowd.server.pages import ROUTES, Visit
 from curate.crowd.server.protocol import requester_endpoint
 from curate.crowd.server.store import Store
+from curate.crowd.server.visit import Visit
 
 
 def make_app(store: Store, pictures: Path | None = None, signup: bool = True) -> Starlette:
     """The application over a store. `pictures` is the folder of original bytes; `signup` lets people in by name."""
     routes = [
         Route("/", requester_endpoint, methods=["POST"]),
-        *ROUTES,
+        *join_pages.ROUTES,
+        *pages.ROUTES,
         Mount("/static", StaticFiles(directory=Path(__file__).parent / "static")),
     ]
     app = Starlette(routes=routes, exception_handlers={HTTPException: _no_page})

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 
 from sqlalchemy import func, insert, select, update
 
-from curate.crowd.server.store import Store, keys, now
+from curate.crowd.server.schema import keys
+from curate.crowd.server.store import Store, now
 from schemas.errors import UserError
 
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"

@@ -1,184 +1,33 @@
-"""The worker's routes. Each answers a browser with a page, and a program that accepts JSON with the same facts as JSON."""
+"""The routes of work: the list, tests, HITs. Each answers a browser with a page, and a program that accepts JSON with the same facts."""
 
 from __future__ import annotations
 
-import logging
-import secrets
-from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
-from functools import cache
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import FormData
-from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse, Response
-from starlette.routing import Route
 
 from curate.crowd.server import rules, workers
 from curate.crowd.server.errors import WorkerError
 from curate.crowd.server.labeling import Sheet, answered, sheet_of_form, sheet_of_task
-from curate.crowd.server.pictures import display_copy, has_picture
+from curate.crowd.server.pictures import display_copy
 from curate.crowd.server.questions import answers_xml, parse_question
-from curate.crowd.server.store import Store, now
-from curate.crowd.server.texts import LANGUAGES, choose_language, word, words
-from curate.crowd.server.workers import Worker
+from curate.crowd.server.store import now
+from curate.crowd.server.texts import word, words
+from curate.crowd.server.visit import Visit, route
 
-COOKIE = "consenso_worker"
-_VISITOR = "consenso_visitor"  # before somebody has a session: ties the sign-up form to one browser
-_YEAR = 365 * 24 * 3600
-_HERE = Path(__file__).parent
-_MAX_FIELDS = 2000
-# Our pages load nothing but their own files, and pictures from wherever the requester keeps them.
-PAGE_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src * data: blob:; connect-src 'self'; "
-    "form-action 'self'; frame-src 'self' https: http:; base-uri 'none'; frame-ancestors 'none'"
-)
 # A requester's own page may do as it likes inside its sandbox: an origin of its own, no cookies, no way up.
 FRAME_POLICY = (
     "sandbox allow-scripts allow-forms; frame-ancestors 'self'; "
     "default-src * data: blob: 'unsafe-inline' 'unsafe-eval'; base-uri *; form-action *"
 )
-_log = logging.getLogger("curate.crowd")
-
-
-class Visit:
-    """One request of a browser: who it is, in which language, and what kind of answer it wants."""
-
-    def __init__(self, request: Request, form: FormData | None = None) -> None:
-        self.request = request
-        self.form = form or FormData()
-        self.store: Store = request.app.state.store
-        self.pictures: Path | None = request.app.state.pictures
-        self.json = "application/json" in request.headers.get("accept", "")
-        self.language = choose_language(
-            request.query_params.get("lang"), request.cookies.get("lang"), request.headers.get("accept-language", "")
-        )
-        self.token = request.cookies.get(COOKIE)
-        self.visitor = request.cookies.get(_VISITOR) or secrets.token_urlsafe(24)
-
-    def worker(self) -> Worker:
-        """Who is signed in; raises WorkerError when nobody is."""
-        found = workers.who(self.store, self.token)
-        if found is None:
-            raise WorkerError("sign_in", 401)
-        return found
-
-    @property
-    def csrf(self) -> str:
-        """What the forms of this visit carry."""
-        return workers.csrf(self.token or self.visitor)
-
-    def has_picture(self, image_id: str) -> bool:
-        """Whether this server can show a picture itself."""
-        return has_picture(self.pictures, image_id)
-
-    def check_form(self, secret: str | None) -> None:
-        """Raise unless the form came from a page of ours that this browser was shown."""
-        given = str(self.form.get("csrf", ""))
-        if not secret or not secrets.compare_digest(given.encode(), workers.csrf(secret).encode()):
-            raise WorkerError("bad_form", 403)
-
-    def fields(self) -> list[tuple[str, str]]:
-        """The form's text fields in order, without our own."""
-        return [(name, value) for name, value in self.form.multi_items() if isinstance(value, str) and name != "csrf"]
-
-    def page(self, template: str, status: int = 200, **values: Any) -> Response:
-        """A page of ours."""
-        known = {"t": words(self.language), "lang": self.language, "languages": LANGUAGES, "csrf": self.csrf}
-        path = self.request.url.path
-        here = path if self.request.method == "GET" else "/work"
-        body = _templates().get_template(template).render(**known, path=here, **values)
-        headers = {
-            "Content-Security-Policy": PAGE_POLICY,
-            "Cache-Control": "no-store",
-            "Referrer-Policy": "same-origin",
-        }
-        reply = HTMLResponse(body, status, headers=headers)
-        if self.request.query_params.get("lang") in LANGUAGES:
-            reply.set_cookie("lang", self.language, max_age=_YEAR, httponly=True, samesite="lax")
-        return reply
-
-    def error(self, error: WorkerError) -> Response:
-        """Why something cannot be done, in the worker's language."""
-        if self.json:
-            return JSONResponse({"error": word(error.message)}, error.status)
-        if error.status == 401:
-            return RedirectResponse("/join", 303)
-        return self.page("error.html", error.status, message=word(error.message, self.language))
-
-
-Handler = Callable[[Visit], Response]
-
-
-def _route(path: str, handler: Handler, method: str = "GET") -> Route:
-    """A route whose handler runs in a thread: the store is synchronous."""
-
-    async def endpoint(request: Request) -> Response:
-        form = await request.form(max_files=0, max_fields=_MAX_FIELDS) if method == "POST" else None
-        return await run_in_threadpool(_handle, handler, Visit(request, form))
-
-    return Route(path, endpoint, methods=[method])
-
-
-def _handle(handler: Handler, visit: Visit) -> Response:
-    try:
-        rules.settle(visit.store, now())
-        return handler(visit)
-    except WorkerError as error:
-        return visit.error(error)
-    except Exception:
-        _log.exception("a worker page failed: %s", visit.request.url.path)
-        return visit.error(WorkerError("server_error", 500))
 
 
 def home(visit: Visit) -> Response:
     """The server's address, typed into a browser."""
     return RedirectResponse("/work", 303)
-
-
-def join_page(visit: Visit) -> Response:
-    """The sign-up form."""
-    known = workers.who(visit.store, visit.token)
-    if visit.json:
-        reply: Response = JSONResponse({"csrf": workers.csrf(visit.visitor), "open": visit.request.app.state.signup})
-    else:
-        form_csrf = workers.csrf(visit.visitor)
-        reply = visit.page("join.html", worker=known, open=visit.request.app.state.signup, join_csrf=form_csrf)
-    _set_cookie(visit, reply, _VISITOR, visit.visitor, 24 * 3600)
-    return reply
-
-
-def join(visit: Visit) -> Response:
-    """Sign up by name."""
-    visit.check_form(visit.request.cookies.get(_VISITOR))
-    if not visit.request.app.state.signup:
-        raise WorkerError("closed", 403)
-    simulated = visit.form.get("simulated") == "1"
-    _, token = workers.join(visit.store, str(visit.form.get("name", "")), simulated)
-    reply = RedirectResponse("/work", 303)
-    _set_cookie(visit, reply, COOKIE, token, _YEAR)
-    return reply
-
-
-def leave(visit: Visit) -> Response:
-    """Sign out; asked twice, since a session is all that ties a person to their record."""
-    visit.check_form(visit.token)
-    if visit.form.get("sure") != "1":
-        return visit.page("leave.html")
-    workers.leave(visit.store, visit.token or "")
-    reply = RedirectResponse("/join", 303)
-    reply.delete_cookie(COOKIE)
-    return reply
-
-
-def _set_cookie(visit: Visit, reply: Response, name: str, value: str, seconds: int) -> None:
-    secure = visit.request.url.scheme == "https"
-    reply.set_cookie(name, value, max_age=seconds, httponly=True, samesite="lax", secure=secure)
 
 
 def work(visit: Visit) -> Response:
@@ -365,27 +214,18 @@ def picture(visit: Visit) -> Response:
     return FileResponse(path, media_type="image/jpeg", headers=headers)
 
 
-@cache
-def _templates() -> Environment:
-    loader = FileSystemLoader(_HERE / "templates")
-    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-
-
 ROUTES = [
-    _route("/", home),
-    _route("/join", join_page),
-    _route("/join", join, "POST"),
-    _route("/leave", leave, "POST"),
-    _route("/work", work),
-    _route("/test/{identifier}", test_page),
-    _route("/test/{identifier}", take_test, "POST"),
-    _route("/accept/{identifier}", accept, "POST"),
-    _route("/assignment/{identifier}", assignment_page),
-    _route("/assignment/{identifier}", submit, "POST"),
-    _route("/assignment/{identifier}/state", assignment_state),
-    _route("/assignment/{identifier}/return", give_back, "POST"),
-    _route("/frame/{identifier}", frame),
-    _route("/mturk/externalSubmit", external_submit),
-    _route("/mturk/externalSubmit", external_submit, "POST"),
-    _route("/picture/{identifier}", picture),
+    route("/", home),
+    route("/work", work),
+    route("/test/{identifier}", test_page),
+    route("/test/{identifier}", take_test, "POST"),
+    route("/accept/{identifier}", accept, "POST"),
+    route("/assignment/{identifier}", assignment_page),
+    route("/assignment/{identifier}", submit, "POST"),
+    route("/assignment/{identifier}/state", assignment_state),
+    route("/assignment/{identifier}/return", give_back, "POST"),
+    route("/frame/{identifier}", frame),
+    route("/mturk/externalSubmit", external_submit),
+    route("/mturk/externalSubmit", external_submit, "POST"),
+    route("/picture/{identifier}", picture),
 ]

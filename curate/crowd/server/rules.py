@@ -12,7 +12,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, exists, func, or_, select, update
 
-from curate.crowd.server.store import Store, assignments, hits, qualifications
+from curate.crowd.server.schema import assignments, hits, qualifications
+from curate.crowd.server.store import Store
 
 JUDGED = ("Approved", "Rejected")
 DONE = ("Submitted", *JUDGED)

@@ -1,7 +1,6 @@
 """crowd.db: everything the crowd server knows. It belongs to the server; no other part of Consenso reads it.
 
-SQLite by default, PostgreSQL by URL; all statements are SQLAlchemy Core. Times are seconds since 1970, UTC. Money is the text
-that the requester sent ("0.10"). A HIT's status is never stored: `rules.status` derives it from its counts and the time.
+SQLite by default, PostgreSQL by URL; all statements are SQLAlchemy Core. Its tables are in `schema.py`.
 """
 
 from __future__ import annotations
@@ -14,171 +13,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import (
-    Boolean,
-    Column,
-    Connection,
-    Double,
-    Engine,
-    ForeignKey,
-    Index,
-    Integer,
-    MetaData,
-    Table,
-    Text,
-    UniqueConstraint,
-    insert,
-    select,
-)
+from sqlalchemy import Connection, Engine, insert, inspect, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
 
 from curate import database
+from curate.crowd.server.migrations import migrate
+from curate.crowd.server.schema import VERSION, schema_version, tables
 from schemas.errors import UserError
 
-VERSION = 1
 SIMULATED = "ASIM"  # worker ids that begin so are simulated people; nobody else's do
 _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-
-tables = MetaData()
-
-schema_version = Table("schema_version", tables, Column("version", Integer, primary_key=True))
-
-keys = Table(
-    "requester_key",
-    tables,
-    Column("access_key_id", Text, primary_key=True),
-    Column("secret", Text, nullable=False),  # SigV4 is an HMAC: the server has to know it
-    Column("requester", Text, nullable=False),  # the account: keys of one name see the same HITs
-    Column("created_at", Double, nullable=False),
-    Column("revoked_at", Double),
-)
-
-workers = Table(
-    "worker",
-    tables,
-    Column("worker_id", Text, primary_key=True),
-    Column("name", Text, nullable=False),  # what the person typed; never leaves this database
-    Column("simulated", Boolean, nullable=False),
-    Column("created_at", Double, nullable=False),
-)
-
-sessions = Table(
-    "worker_session",
-    tables,
-    Column("token_hash", Text, primary_key=True),  # sha256 of the cookie: a stolen database opens no session
-    Column("worker_id", Text, ForeignKey("worker.worker_id"), nullable=False),
-    Column("created_at", Double, nullable=False),
-)
-
-qualification_types = Table(
-    "qualification_type",
-    tables,
-    Column("seq", Integer, primary_key=True),
-    Column("qualification_type_id", Text, nullable=False, unique=True),
-    Column("requester", Text, nullable=False),
-    Column("name", Text, nullable=False),
-    Column("keywords", Text),
-    Column("description", Text, nullable=False),
-    Column("status", Text, nullable=False),
-    Column("test", Text),
-    Column("answer_key", Text),
-    Column("test_duration", Integer),
-    Column("retry_delay", Integer),  # missing = the test can be taken once
-    Column("auto_granted", Boolean, nullable=False),
-    Column("auto_granted_value", Integer),
-    Column("created_at", Double, nullable=False),
-    UniqueConstraint("requester", "name"),
-)
-
-qualifications = Table(
-    "qualification",
-    tables,
-    Column("qualification_type_id", Text, primary_key=True),
-    Column("worker_id", Text, ForeignKey("worker.worker_id"), primary_key=True),
-    Column("value", Integer, nullable=False),
-    Column("status", Text, nullable=False),  # Granted, Revoked
-    Column("granted_at", Double, nullable=False),
-)
-
-test_runs = Table(
-    "test_run",  # every time somebody took a test; without an AnswerKey it waits for the requester
-    tables,
-    Column("run_id", Text, primary_key=True),
-    Column("qualification_type_id", Text, nullable=False),
-    Column("worker_id", Text, ForeignKey("worker.worker_id"), nullable=False),
-    Column("answer", Text, nullable=False),
-    Column("score", Integer),
-    Column("submitted_at", Double, nullable=False),
-    Index("test_run_worker", "qualification_type_id", "worker_id"),
-)
-
-hit_types = Table(
-    "hit_type",
-    tables,
-    Column("hit_type_id", Text, primary_key=True),  # hash of all below: equal values are the same type
-    Column("requester", Text, nullable=False),
-    Column("title", Text, nullable=False),
-    Column("description", Text, nullable=False),
-    Column("keywords", Text),
-    Column("reward", Text, nullable=False),
-    Column("assignment_duration", Integer, nullable=False),
-    Column("auto_approval_delay", Integer, nullable=False),
-    Column("requirements", Text, nullable=False),  # JSON list of QualificationRequirement
-    Column("created_at", Double, nullable=False),
-)
-
-hits = Table(
-    "hit",
-    tables,
-    Column("seq", Integer, primary_key=True),
-    Column("hit_id", Text, nullable=False, unique=True),
-    Column("hit_type_id", Text, ForeignKey("hit_type.hit_type_id"), nullable=False),
-    Column("requester", Text, nullable=False),
-    Column("question", Text, nullable=False),
-    Column("annotation", Text),
-    Column("max_assignments", Integer, nullable=False),
-    Column("taken", Integer, nullable=False),  # assignments accepted and not given back: never above max_assignments
-    Column("pending", Integer, nullable=False),  # of them not yet submitted
-    Column("judged", Integer, nullable=False),  # of them approved or rejected
-    Column("reviewing", Boolean, nullable=False),
-    Column("created_at", Double, nullable=False),
-    Column("expires_at", Double, nullable=False),
-    Column("disposed_at", Double),
-    Index("hit_open", "hit_type_id", "expires_at"),
-    Index("hit_requester", "requester", "seq"),
-)
-
-assignments = Table(
-    "assignment",
-    tables,
-    Column("assignment_id", Text, primary_key=True),  # random: whoever knows it may submit it
-    Column("hit_id", Text, ForeignKey("hit.hit_id"), nullable=False),
-    Column("worker_id", Text, ForeignKey("worker.worker_id"), nullable=False),
-    Column("status", Text, nullable=False),  # Accepted, Abandoned, Returned, Submitted, Approved, Rejected
-    Column("accepted_at", Double, nullable=False),
-    Column("deadline", Double, nullable=False),
-    Column("submitted_at", Double),
-    Column("auto_approve_at", Double),
-    Column("approved_at", Double),
-    Column("rejected_at", Double),
-    Column("answer", Text),
-    Column("feedback", Text),
-    UniqueConstraint("hit_id", "worker_id"),  # one assignment per worker per HIT, whatever the code above does
-    Index("assignment_deadline", "status", "deadline"),
-    Index("assignment_auto_approve", "status", "auto_approve_at"),
-    Index("assignment_worker", "worker_id", "status"),
-)
-
-tokens = Table(
-    "request_token",
-    tables,
-    Column("requester", Text, primary_key=True),
-    Column("operation", Text, primary_key=True),
-    Column("token", Text, primary_key=True),
-    Column("result_id", Text, nullable=False),
-    Column("created_at", Double, nullable=False),
-)
 
 
 class Store:
@@ -248,12 +93,18 @@ def _make_private(path: str | None) -> None:
 
 
 def _prepare(connection: Connection, name: str) -> None:
-    tables.create_all(connection)
-    found = connection.scalar(select(schema_version.c.version))
+    known = inspect(connection).has_table(schema_version.name)
+    found = connection.scalar(select(schema_version.c.version)) if known else None
     if found is None:
+        tables.create_all(connection)
         connection.execute(insert(schema_version).values(version=VERSION))
-    else:
-        database.check_version(name, found, VERSION)
+        return
+    database.check_version(name, found, VERSION)
+    if found < VERSION:
+        for table in tables.sorted_tables:
+            if not inspect(connection).has_table(table.name):
+                table.create(connection)
+        migrate(connection, found, VERSION)
 
 
 def now() -> float:

@@ -1,10 +1,7 @@
-"""What workers do: sign up, see the work, take a test, accept a HIT, answer it, give it back."""
+"""What workers do: see the work, take a test, accept a HIT, answer it, give it back."""
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,27 +13,14 @@ from curate.crowd.server.errors import WorkerError
 from curate.crowd.server.labeling import check_answers
 from curate.crowd.server.operations.qualifications import grant
 from curate.crowd.server.questions import Form, answers_xml, parse_answer_key, parse_question, parse_test
-from curate.crowd.server.store import (
-    Store,
-    assignments,
-    hit_types,
-    hits,
-    new_id,
-    new_worker_id,
-    now,
-    one,
-    qualification_types,
-    sessions,
-    test_runs,
-    workers,
-)
+from curate.crowd.server.schema import assignments, hit_types, hits, qualification_types, test_runs
+from curate.crowd.server.sessions import Worker
+from curate.crowd.server.store import Store, new_id, now, one
 from schemas.question import TaskPage
 
-LONGEST_NAME = 80
 OPEN = "Accepted"
 
 # Asked for on every page, so built once: putting a statement together costs more than running it.
-_SESSION = select(workers).join(sessions).where(sessions.c.token_hash == bindparam("hash"))
 _COLUMNS = {column.name: column for column in (*hit_types.c, *hits.c, *assignments.c)}  # an assignment's own names win
 _WITH_HIT = (
     select(*_COLUMNS.values())
@@ -45,15 +29,6 @@ _WITH_HIT = (
     .join(hit_types, hit_types.c.hit_type_id == hits.c.hit_type_id)
     .where(assignments.c.assignment_id == bindparam("id"))
 )
-
-
-@dataclass(frozen=True)
-class Worker:
-    """Somebody with a session."""
-
-    worker_id: str
-    name: str
-    simulated: bool
 
 
 @dataclass(frozen=True)
@@ -82,47 +57,6 @@ class Group:
     open_assignment: str | None
     qualified: bool
     qualifications: list[Qualification]
-
-
-def join(store: Store, name: str, simulated: bool) -> tuple[Worker, str]:
-    """A new worker and the token of their session. Two people of one name are two workers."""
-    name = " ".join(name.split())
-    if not name or len(name) > LONGEST_NAME or not name.isprintable():
-        raise WorkerError("bad_name", 400)
-    worker = Worker(new_worker_id(simulated), name, simulated)
-    token = secrets.token_urlsafe(32)
-    with store.writing() as connection:
-        connection.execute(
-            insert(workers).values(worker_id=worker.worker_id, name=name, simulated=simulated, created_at=now())
-        )
-        connection.execute(
-            insert(sessions).values(token_hash=_hash(token), worker_id=worker.worker_id, created_at=now())
-        )
-    return worker, token
-
-
-def leave(store: Store, token: str) -> None:
-    """End a session."""
-    with store.writing() as connection:
-        connection.execute(delete(sessions).where(sessions.c.token_hash == _hash(token)))
-
-
-def who(store: Store, token: str | None) -> Worker | None:
-    """The worker of a session token, or None."""
-    if not token:
-        return None
-    with store.reading() as connection:
-        row = one(connection, _SESSION, {"hash": _hash(token)})
-    return Worker(row.worker_id, row.name, bool(row.simulated)) if row else None
-
-
-def csrf(token: str) -> str:
-    """What every form of this session carries: only a page of ours, read with the session's cookie, can know it."""
-    return hmac.new(token.encode(), b"form", hashlib.sha256).hexdigest()[:32]
-
-
-def _hash(token: str) -> str:
-    return hashlib.sha256(token.encode()).hexdigest()
 
 
 def work_for(store: Store, worker: Worker) -> list[Group]:
@@ -307,6 +241,7 @@ def take_test(store: Store, worker: Worker, identifier: str, fields: Sequence[tu
                 answer=answers_xml(pairs, chosen),
                 score=score,
                 submitted_at=now(),
+                status="Pending" if score is None else "Granted",
             )
         )
         if score is not None:

@@ -11,7 +11,8 @@ from curate.crowd.server.errors import RequestError
 from curate.crowd.server.operations.call import Call, page
 from curate.crowd.server.operations.hits import own_hit
 from curate.crowd.server.operations.hits import shape as hit_shape
-from curate.crowd.server.store import assignments, hits, one
+from curate.crowd.server.schema import assignments, hits
+from curate.crowd.server.store import one
 
 OVERRIDE_WINDOW = 30 * 24 * 3600  # seconds in which a rejection can be taken back
 

@@ -12,7 +12,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, delete, insert, literal, select, tuple_
 
 from curate.crowd.server.errors import RequestError
-from curate.crowd.server.store import Store, tokens
+from curate.crowd.server.schema import tokens
+from curate.crowd.server.store import Store
 
 DEFAULT_PAGE = 10
 TOKEN_LIFE = 24 * 3600

@@ -14,7 +14,8 @@ from curate.crowd.server.errors import BadInput, RequestError
 from curate.crowd.server.operations.call import Call, bounded, keep_token, page, seen_token
 from curate.crowd.server.operations.qualifications import check_requirements
 from curate.crowd.server.questions import parse_question
-from curate.crowd.server.store import hit_types, hits, new_id, one
+from curate.crowd.server.schema import hit_types, hits
+from curate.crowd.server.store import new_id, one
 
 YEAR = 31_536_000  # seconds; the longest that MTurk allows for a lifetime or an assignment
 _MONTH = 2_592_000

@@ -11,7 +11,8 @@ from curate.crowd.server import rules
 from curate.crowd.server.errors import BadInput, RequestError
 from curate.crowd.server.operations.call import Call, page
 from curate.crowd.server.questions import parse_answer_key, parse_test
-from curate.crowd.server.store import new_id, one, qualification_types, qualifications, workers
+from curate.crowd.server.schema import qualification_types, qualifications, workers
+from curate.crowd.server.store import new_id, one
 
 
 def create_qualification_type(call: Call, data: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.crowd.server import rules, workers
+from curate.crowd.server import rules, sessions, workers
 from curate.crowd.server.errors import WorkerError
 from curate.crowd.server.operations.assignments import OPERATIONS as ASSIGNMENTS
 from curate.crowd.server.operations.call import Call
@@ -45,7 +45,7 @@ def status_of(store, hit, at):
 
 
 def test_an_assignment_past_its_deadline_is_abandoned_and_its_place_free(store, hit):
-    worker, _ = workers.join(store, "Bo", False)
+    worker, _ = sessions.join(store, "Bo", False)
     late = workers.accept(store, worker, hit["HITTypeId"])
     rules.settle(store, now() + 599)
     assert status_of(store, hit, now()) == "Unassignable"
@@ -57,7 +57,7 @@ def test_an_assignment_past_its_deadline_is_abandoned_and_its_place_free(store, 
 
 
 def test_an_answer_nobody_judged_is_approved_at_its_delay(store, hit):
-    worker, _ = workers.join(store, "Bo", False)
+    worker, _ = sessions.join(store, "Bo", False)
     assignment = workers.accept(store, worker, hit["HITTypeId"])
     workers.submit(store, assignment, "<x/>")
     read = Call(store, "me", now()), {"AssignmentId": assignment}
@@ -71,7 +71,7 @@ def test_an_answer_nobody_judged_is_approved_at_its_delay(store, hit):
 
 
 def test_an_expired_hit_is_reviewable_only_when_nobody_works_on_it(store, hit):
-    worker, _ = workers.join(store, "Bo", False)
+    worker, _ = sessions.join(store, "Bo", False)
     workers.accept(store, worker, hit["HITTypeId"])
     after = now() + 25 * HOUR
     assert status_of(store, hit, after) == "Unassignable"
@@ -80,7 +80,7 @@ def test_an_expired_hit_is_reviewable_only_when_nobody_works_on_it(store, hit):
 
 
 def test_a_rejection_is_final_after_thirty_days(store, hit):
-    worker, _ = workers.join(store, "Bo", False)
+    worker, _ = sessions.join(store, "Bo", False)
     assignment = workers.accept(store, worker, hit["HITTypeId"])
     workers.submit(store, assignment, "<x/>")
     named = {"AssignmentId": assignment}
