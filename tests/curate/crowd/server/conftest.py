@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -189,3 +190,40 @@ def post_hit(crowd_server: CrowdServer, our_question: Callable[..., str]) -> Cal
         return client.create_hit(**{**values, **changes})["HIT"]
 
     return make
+
+
+@dataclass
+class Mailbox:
+    """A real SMTP server that keeps what it gets; it takes nothing for addresses that begin with `refused`."""
+
+    url: str
+    mails: list[dict[str, Any]]
+
+
+@pytest.fixture
+def mailbox() -> Iterator[Mailbox]:
+    """An SMTP server on a free loopback port."""
+    from email import message_from_bytes, policy
+
+    controller_module = pytest.importorskip("aiosmtpd.controller")
+    mails: list[dict[str, Any]] = []
+
+    class Keep:
+        async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, options: Any) -> str:
+            if address.startswith("refused"):
+                return "550 nobody here"
+            envelope.rcpt_tos.append(address)
+            return "250 OK"
+
+        async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
+            message = message_from_bytes(envelope.content, policy=policy.default)
+            mails.append({"from": envelope.mail_from, "to": envelope.rcpt_tos, "message": message})
+            return "250 OK"
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    controller = controller_module.Controller(Keep(), hostname="127.0.0.1", port=port)
+    controller.start()
+    yield Mailbox(f"smtp://127.0.0.1:{port}", mails)
+    controller.stop()
