@@ -9,13 +9,14 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from curate.crowd.server.keys import issue
+from curate.crowd.server.model import check_output
 from curate.crowd.server.store import open_store
 
 
@@ -29,13 +30,14 @@ class CrowdServer:
     db: str
     pictures: Path
     process: subprocess.Popen[str]
+    replied: set[str] = field(default_factory=set)  # operations that have answered
 
     def client(self, **changes: Any) -> Any:
         """A boto3 client of the requester."""
         import boto3
         from botocore.config import Config
 
-        return boto3.client(
+        made = boto3.client(
             "mturk",
             **{
                 "endpoint_url": self.url,
@@ -46,6 +48,14 @@ class CrowdServer:
                 **changes,
             },
         )
+        made.meta.events.register("before-parse.mturk", self._check)
+        return made
+
+    def _check(self, operation_model: Any, response_dict: dict[str, Any], **_: Any) -> None:
+        """Every reply that any test gets is what the service model says."""
+        if response_dict["status_code"] == 200:
+            check_output(operation_model.name, json.loads(response_dict["body"]))
+            self.replied.add(operation_model.name)
 
     def stop(self) -> int:
         """End it with SIGTERM; its exit code."""
