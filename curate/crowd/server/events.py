@@ -10,7 +10,7 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, exists, insert, select, update
 
 from curate.crowd.server.schema import events, hit_types, hits, notification_settings
 from curate.crowd.server.store import new_id
@@ -20,22 +20,23 @@ _ASKED = (
     .join(hits, hits.c.hit_type_id == notification_settings.c.hit_type_id)
     .where(hits.c.hit_id == bindparam("id"), notification_settings.c.active)
 )
-_WANT_EXPIRY = (
-    select(hits.c.hit_id, hits.c.hit_type_id, hits.c.expires_at, hits.c.pending, hits.c.taken, hits.c.max_assignments)
+_EXPIRED = hits.c.expiry_due <= bindparam("now")
+_TO_TELL = (
+    select(hits)
     .join(notification_settings, hits.c.hit_type_id == notification_settings.c.hit_type_id)
-    .where(
-        notification_settings.c.active,
-        hits.c.disposed_at.is_(None),
-        hits.c.expires_at <= bindparam("now"),
-        (hits.c.expiry_told.is_(None)) | (hits.c.expiry_told != hits.c.expires_at),
-    )
+    .where(notification_settings.c.active, _EXPIRED)
 )
-ANY_EXPIRED = _WANT_EXPIRY.exists()  # asked before every request; empty at once where nobody wants events
+ANY_EXPIRED = exists().where(_EXPIRED)  # asked before every request: one look into an index
+
+
+def asked_about(connection: Connection, hit_id: str) -> Any:
+    """What the requester wants to be told about this HIT (the notification_setting, `.requester`), or None."""
+    return connection.execute(_ASKED, {"id": hit_id}).one_or_none()
 
 
 def record(connection: Connection, event: str, hit_id: str, now: float, assignment_id: str | None = None) -> None:
     """Write the event into the outbox when the requester of this HIT's type asked for it."""
-    asked = connection.execute(_ASKED, {"id": hit_id}).one_or_none()
+    asked = asked_about(connection, hit_id)
     if asked is None or event not in json.loads(asked.event_types):
         return
     told = {"HITTypeId": asked.hit_type_id, "HITGroupId": asked.hit_type_id, "HITId": hit_id}
@@ -64,17 +65,11 @@ def put(connection: Connection, transport: str, destination: str, text: str, now
 
 def tell_expired(connection: Connection, now: float) -> None:
     """HITExpired, once for each time a HIT passes its expiration; HITReviewable where nobody works on it any more."""
-    for hit in connection.execute(_WANT_EXPIRY, {"now": now}).all():
+    for hit in connection.execute(_TO_TELL, {"now": now}).all():
         record(connection, "HITExpired", hit.hit_id, now)
         if hit.pending == 0 and hit.taken < hit.max_assignments:
             record(connection, "HITReviewable", hit.hit_id, now)
-        connection.execute(update(hits).where(hits.c.hit_id == hit.hit_id).values(expiry_told=hit.expires_at))
-
-
-def forget_expired(connection: Connection, hit_type_id: str, now: float) -> None:
-    """HITs that expired before anybody asked are not told about."""
-    gone = update(hits).where(hits.c.hit_type_id == hit_type_id, hits.c.expires_at <= now)
-    connection.execute(gone.values(expiry_told=hits.c.expires_at))
+    connection.execute(update(hits).where(hits.c.expiry_due <= now).values(expiry_due=None))
 
 
 def type_of(connection: Connection, requester: str, hit_type_id: str) -> Any:

@@ -109,6 +109,8 @@ def give_back(connection: Connection, assignment_id: str, hit_id: str, status: s
 
 def tell_reviewable(connection: Connection, hit_id: str, now: float) -> None:
     """After an assignment has ended: HITReviewable when it was the last that anything could come from."""
+    if events.asked_about(connection, hit_id) is None:
+        return
     if one(connection, select(hits.c.hit_id).where(hits.c.hit_id == hit_id, is_reviewable(now))) is not None:
         events.record(connection, "HITReviewable", hit_id, now)
 

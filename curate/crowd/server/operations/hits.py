@@ -95,6 +95,7 @@ def _create(call: Call, operation: str, data: dict[str, Any], type_id: Any) -> d
             "reviewing": False,
             "created_at": call.now,
             "expires_at": call.now + data["LifetimeInSeconds"],
+            "expiry_due": call.now + data["LifetimeInSeconds"],
         }
         connection.execute(insert(hits).values(values))
         keep_token(connection, call, "CreateHIT", data, values["hit_id"])
@@ -148,7 +149,7 @@ def update_expiration_for_hit(call: Call, data: dict[str, Any]) -> dict[str, Any
         if hit.disposed_at is not None:
             raise _wrong_state(hit, call.now, "Assignable, Unassignable, Reviewable, Reviewing")
         at = data["ExpireAt"]
-        changes = {"expires_at": at, "expiry_told": at if max(at, hit.expires_at) <= call.now else None}
+        changes = {"expires_at": at, "expiry_due": None if max(at, hit.expires_at) <= call.now else at}
         connection.execute(update(hits).where(hits.c.hit_id == hit.hit_id).values(changes))
         if at > max(hit.expires_at, call.now):
             _reopen(connection, hit.hit_id, call.now)

@@ -40,8 +40,6 @@ def update_notification_settings(call: Call, data: dict[str, Any]) -> dict[str, 
             connection.execute(insert(settings).values(hit_type_id=data["HITTypeId"], active=active, **_row(asked)))
         else:
             connection.execute(update(settings).where(mine).values(active=active))
-        if kept is None or not kept.active:
-            events.forget_expired(connection, data["HITTypeId"], call.now)
     return {}
 
 
