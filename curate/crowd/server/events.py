@@ -21,11 +21,6 @@ _ASKED = (
     .where(hits.c.hit_id == bindparam("id"), notification_settings.c.active)
 )
 _EXPIRED = hits.c.expiry_due <= bindparam("now")
-_TO_TELL = (
-    select(hits)
-    .join(notification_settings, hits.c.hit_type_id == notification_settings.c.hit_type_id)
-    .where(notification_settings.c.active, _EXPIRED)
-)
 ANY_EXPIRED = exists().where(_EXPIRED)  # asked before every request: one look into an index
 
 
@@ -65,11 +60,15 @@ def put(connection: Connection, transport: str, destination: str, text: str, now
 
 def tell_expired(connection: Connection, now: float) -> None:
     """HITExpired, once for each time a HIT passes its expiration; HITReviewable where nobody works on it any more."""
-    for hit in connection.execute(_TO_TELL, {"now": now}).all():
+    table = hits.c
+    noticed = update(hits).where(table.expiry_due <= now).values(expiry_due=None)  # by one server, if there are several
+    columns = (table.hit_id, table.hit_type_id, table.pending, table.taken, table.max_assignments)
+    expired = connection.execute(noticed.returning(*columns)).all()
+    watched = set(connection.scalars(select(notification_settings.c.hit_type_id).where(notification_settings.c.active)))
+    for hit in (row for row in expired if row.hit_type_id in watched):
         record(connection, "HITExpired", hit.hit_id, now)
         if hit.pending == 0 and hit.taken < hit.max_assignments:
             record(connection, "HITReviewable", hit.hit_id, now)
-    connection.execute(update(hits).where(hits.c.expiry_due <= now).values(expiry_due=None))
 
 
 def type_of(connection: Connection, requester: str, hit_type_id: str) -> Any:

@@ -130,8 +130,9 @@ def dispose_old(store: Store, now: float) -> int:
 
 def dispose(connection: Connection, hit_id: str, now: float) -> None:
     """The HIT is gone from every list; its answers stay."""
-    connection.execute(update(hits).where(hits.c.hit_id == hit_id).values(disposed_at=now))
-    events.record(connection, "HITDisposed", hit_id, now)
+    there = (hits.c.hit_id == hit_id) & hits.c.disposed_at.is_(None)
+    if connection.execute(update(hits).where(there).values(disposed_at=now)).rowcount:
+        events.record(connection, "HITDisposed", hit_id, now)
 
 
 def _approve(connection: Connection, unjudged: ColumnElement[bool]) -> None:
