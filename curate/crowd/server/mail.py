@@ -68,6 +68,8 @@ def _connected(url: str) -> smtplib.SMTP:
         server.ehlo()
         if parts.scheme == "smtp" and server.has_extn("starttls"):
             server.starttls(context=context)
+        elif parts.scheme == "smtp" and parts.username:
+            raise ValueError("the mail server offers no STARTTLS, and a password never goes over an open line")
         if parts.username:
             server.login(unquote(parts.username), unquote(parts.password or ""))
     except BaseException:

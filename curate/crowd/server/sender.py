@@ -20,7 +20,7 @@ from curate.crowd.server.schema import emails, events, messages
 from curate.crowd.server.store import Store, now
 
 POLL = 0.5  # seconds between looks into the outbox
-TRIES = 14  # the last one about eight hours after the first
+TRIES = 14  # the last one more than four hours after the first
 BATCH = 100
 LEASE = 60  # seconds after which a try that never ended counts as failed
 HOUR = 3600
