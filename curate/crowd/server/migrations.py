@@ -15,7 +15,7 @@ def _to_2(connection: Connection) -> None:
     """Who people are, drafts, bonuses, blocks, messages, events, layouts, review policies."""
     _add(connection, tables.tables["worker"], "language", "country", "subdivision", "merged_into", "forgotten_at")
     _add(connection, tables.tables["worker_session"], "device", "address")
-    _add(connection, tables.tables["hit"], "layout_id", "assignment_review_policy", "hit_review_policy")
+    _add(connection, tables.tables["hit"], "layout_id", "assignment_review_policy", "hit_review_policy", "expiry_told")
     _add(connection, tables.tables["assignment"], "device", "address")
     _add(connection, test_runs, "status", "judged_at", "reason", default={"status": "'Granted'"})
     connection.execute(update(test_runs).where(test_runs.c.score.is_(None)).values(status="Pending"))

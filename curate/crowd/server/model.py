@@ -6,6 +6,7 @@ boto3 itself checks only types, required members and minima; `max`, `pattern` an
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -42,6 +43,27 @@ def check_input(operation: str, data: Any) -> dict[str, Any]:
     checked = _structure(shape, data, "")
     assert isinstance(checked, dict)
     return checked
+
+
+def check_output(operation: str, data: dict[str, Any]) -> None:
+    """Raise BadInput for the first fault of a reply; unlike in an input, a member that the model does not know is one."""
+    shape = service_model().operation_model(operation).output_shape
+    for stray in _stray(shape, data, ""):
+        raise BadInput(f"{stray}: the model knows no such member, or it is null")
+    _structure(shape, data, "")
+
+
+def _stray(shape: Any, value: Any, where: str) -> Iterator[str]:
+    """The members that are null or not in the model, by their paths."""
+    if shape.type_name == "structure" and isinstance(value, dict):
+        for name, item in value.items():
+            if item is None or name not in shape.members:
+                yield _join(where, name)
+            else:
+                yield from _stray(shape.members[name], item, _join(where, name))
+    elif shape.type_name == "list" and isinstance(value, list):
+        for number, item in enumerate(value):
+            yield from _stray(shape.member, item, f"{where}[{number}]")
 
 
 def _check(shape: Any, value: Any, where: str) -> Any:

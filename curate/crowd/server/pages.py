@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from starlette.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse, Response
 
-from curate.crowd.server import rules, workers
+from curate.crowd.server import inbox, qualifying, rules, workers
 from curate.crowd.server.errors import WorkerError
 from curate.crowd.server.labeling import Sheet, answered, sheet_of_form, sheet_of_task
 from curate.crowd.server.pictures import display_copy
@@ -36,19 +36,33 @@ def work(visit: Visit) -> Response:
     groups = workers.work_for(visit.store, worker)
     if visit.json:
         listed = [{**asdict(group), "accept_url": f"/accept/{group.hit_type_id}"} for group in groups]
-        return JSONResponse({"worker_id": worker.worker_id, "groups": listed, "csrf": visit.csrf})
+        unread = inbox.unread(visit.store, worker)
+        return JSONResponse({"worker_id": worker.worker_id, "groups": listed, "unread": unread, "csrf": visit.csrf})
     done = visit.request.query_params.get("done") == "1"
     record = workers.record_of(visit.store, worker)
-    return visit.page("work.html", worker=worker, groups=groups, record=record, done=done, clock=_clock)
+    asked = visit.request.query_params.get("asked")
+    unread = inbox.unread(visit.store, worker)
+    values: dict[str, Any] = {
+        "worker": worker,
+        "groups": groups,
+        "record": record,
+        "done": done,
+        "asked": asked,
+        "unread": unread,
+    }
+    return visit.page("work.html", clock=clock, **values)
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """A time as people read it."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def test_page(visit: Visit) -> Response:
     """A qualification test."""
-    test = workers.test_for(visit.store, visit.worker(), visit.request.path_params["identifier"])
+    worker = visit.worker()
+    test = workers.test_for(visit.store, worker, visit.request.path_params["identifier"])
+    seconds_left = qualifying.start_test(visit.store, worker, test.qualification_type_id)
     if visit.json:
         questions = [
             {
@@ -60,7 +74,13 @@ def test_page(visit: Visit) -> Response:
             for question in test.form.questions
         ]
         return JSONResponse(
-            {"name": test.name, "pass_mark": test.pass_mark, "questions": questions, "csrf": visit.csrf}
+            {
+                "name": test.name,
+                "pass_mark": test.pass_mark,
+                "seconds_left": seconds_left,
+                "questions": questions,
+                "csrf": visit.csrf,
+            }
         )
     sheet = sheet_of_form(test.form, test.name, test.task, visit.language, visit.has_picture)
     values: dict[str, Any] = {
@@ -68,7 +88,7 @@ def test_page(visit: Visit) -> Response:
         "name": test.name,
         "test": test,
         "key": test.qualification_type_id,
-        "seconds_left": 0,
+        "seconds_left": seconds_left,
     }
     return visit.page("sheet.html", script=_script_words(visit.language), **values)
 
@@ -180,8 +200,11 @@ def frame(visit: Visit) -> Response:
     """A requester's HTML, alone in its sandbox. The frame has no cookies: the unguessable id is what lets it in."""
     row = workers.any_assignment(visit.store, visit.request.path_params["identifier"])
     _still_open(row)
-    asked = parse_question(row.question)
-    html = asked.html
+    return requester_page(parse_question(row.question).html)
+
+
+def requester_page(html: str) -> Response:
+    """HTML written for MTurk, with its old submit address led to ours."""
     for old in ("https://www.mturk.com", "https://workersandbox.mturk.com", "http://www.mturk.com"):
         html = html.replace(f"{old}/mturk/externalSubmit", "/mturk/externalSubmit")
     headers = {"Content-Security-Policy": FRAME_POLICY, "Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}

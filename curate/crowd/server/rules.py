@@ -8,15 +8,18 @@ from __future__ import annotations
 import json
 import operator
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, exists, func, or_, select, update
 
-from curate.crowd.server.schema import assignments, hits, qualifications
-from curate.crowd.server.store import Store
+from curate.crowd.server import events
+from curate.crowd.server.schema import assignments, blocks, hit_types, hits, qualifications, workers
+from curate.crowd.server.store import Store, one
+from curate.crowd.server.store import now as time_now
 
 JUDGED = ("Approved", "Rejected")
 DONE = ("Submitted", *JUDGED)
+KEPT = 120 * 24 * 3600  # seconds after which a closed HIT is disposed of
 
 # Qualifications that MTurk itself kept, about which every requester may ask.
 PERCENT_APPROVED = "000000000000000000L0"
@@ -66,27 +69,29 @@ def _unjudged(now: Any) -> ColumnElement[bool]:
     return and_(assignments.c.status == "Submitted", assignments.c.auto_approve_at <= now)
 
 
+_PLACE = select(workers.c.country, workers.c.subdivision).where(workers.c.worker_id == bindparam("id"))
 _ANYTHING_DUE = select(
-    or_(exists().where(_overdue(bindparam("now"))), exists().where(_unjudged(bindparam("now"))))
+    or_(exists().where(_overdue(bindparam("now"))), exists().where(_unjudged(bindparam("now"))), events.ANY_EXPIRED)
 )  # asked before every request, so built once
 
 
 def settle(store: Store, now: float) -> None:
-    """Abandon what is past its deadline and approve what nobody judged in time."""
+    """Abandon what is past its deadline, approve what nobody judged in time, tell of HITs that expired."""
     with store.reading() as connection:
         if not connection.scalar(_ANYTHING_DUE, {"now": now}):
             return
     with store.writing() as connection:
-        _abandon(connection, _overdue(now))
+        events.tell_expired(connection, now)
+        _abandon(connection, _overdue(now), now)
         _approve(connection, _unjudged(now))
 
 
-def _abandon(connection: Connection, overdue: ColumnElement[bool]) -> None:
+def _abandon(connection: Connection, overdue: ColumnElement[bool], now: float) -> None:
     for row in connection.execute(select(assignments.c.assignment_id, assignments.c.hit_id).where(overdue)).all():
-        give_back(connection, row.assignment_id, row.hit_id, "Abandoned")
+        give_back(connection, row.assignment_id, row.hit_id, "Abandoned", now)
 
 
-def give_back(connection: Connection, assignment_id: str, hit_id: str, status: str) -> None:
+def give_back(connection: Connection, assignment_id: str, hit_id: str, status: str, now: float | None = None) -> None:
     """An accepted assignment ends without an answer (Abandoned or Returned); its place is free again."""
     done = connection.execute(
         update(assignments)
@@ -97,6 +102,34 @@ def give_back(connection: Connection, assignment_id: str, hit_id: str, status: s
         connection.execute(
             update(hits).where(hits.c.hit_id == hit_id).values(taken=hits.c.taken - 1, pending=hits.c.pending - 1)
         )
+        now = time_now() if now is None else now
+        events.record(connection, f"Assignment{status}", hit_id, now, assignment_id)
+        tell_reviewable(connection, hit_id, now)
+
+
+def tell_reviewable(connection: Connection, hit_id: str, now: float) -> None:
+    """After an assignment has ended: HITReviewable when it was the last that anything could come from."""
+    if one(connection, select(hits.c.hit_id).where(hits.c.hit_id == hit_id, is_reviewable(now))) is not None:
+        events.record(connection, "HITReviewable", hit_id, now)
+
+
+def dispose_old(store: Store, now: float) -> int:
+    """Dispose of HITs that have been judged and closed for 120 days, as MTurk does; how many."""
+    table, cutoff = hits.c, now - KEPT
+    touched = exists().where(assignments.c.hit_id == table.hit_id, assignments.c.submitted_at > cutoff)
+    closed = or_(table.expires_at <= cutoff, table.taken >= table.max_assignments)
+    old = and_(is_reviewable(now), closed, table.created_at <= cutoff, table.judged == table.taken, ~touched)
+    with store.writing() as connection:
+        gone = connection.scalars(select(table.hit_id).where(old)).all()
+        for hit_id in gone:
+            dispose(connection, hit_id, now)
+    return len(gone)
+
+
+def dispose(connection: Connection, hit_id: str, now: float) -> None:
+    """The HIT is gone from every list; its answers stay."""
+    connection.execute(update(hits).where(hits.c.hit_id == hit_id).values(disposed_at=now))
+    events.record(connection, "HITDisposed", hit_id, now)
 
 
 def _approve(connection: Connection, unjudged: ColumnElement[bool]) -> None:
@@ -117,11 +150,19 @@ def judge(
     )
     if done.rowcount:
         connection.execute(update(hits).where(hits.c.hit_id == hit_id).values(judged=hits.c.judged + 1))
+        events.record(connection, f"Assignment{verdict}", hit_id, at, assignment_id)
     return bool(done.rowcount)
 
 
-def values_of(connection: Connection, worker_id: str) -> dict[str, int]:
-    """The qualifications that a worker holds, with their values; MTurk's own ones included."""
+class Place(NamedTuple):
+    """Where somebody lives, as far as it is known: ISO 3166 country, ISO 3166-2 subdivision without it."""
+
+    country: str | None
+    subdivision: str | None
+
+
+def values_of(connection: Connection, worker_id: str) -> dict[str, Any]:
+    """The qualifications that a worker holds, with their values; MTurk's own ones included (of LOCALE the Place)."""
     granted = select(qualifications.c.qualification_type_id, qualifications.c.value).where(
         qualifications.c.worker_id == worker_id, qualifications.c.status == "Granted"
     )
@@ -133,8 +174,10 @@ def values_of(connection: Connection, worker_id: str) -> dict[str, int]:
     approved, total = judged.get("Approved", 0), sum(judged.values())
     found[NUMBER_APPROVED] = approved
     found[PERCENT_APPROVED] = 100 if total == 0 else round(100 * approved / total)  # nobody starts with a bad name
-    # This crowd lets in whom its owner invites: where they live, their age and their standing are the owner's knowledge.
-    found |= {ADULT: 1, LOCALE: 1, MASTERS[0]: 1, MASTERS[1]: 1}
+    # This crowd lets in whom its owner invites: their age and their standing are the owner's knowledge.
+    found |= {ADULT: 1, MASTERS[0]: 1, MASTERS[1]: 1}
+    row = one(connection, _PLACE, {"id": worker_id})
+    found[LOCALE] = Place(row.country, row.subdivision) if row else Place(None, None)
     return found
 
 
@@ -143,7 +186,7 @@ def requirements_of(hit_type: Any) -> list[dict[str, Any]]:
     return json.loads(hit_type.requirements)  # type: ignore[no-any-return]
 
 
-def meets(requirement: Mapping[str, Any], held: Mapping[str, int]) -> bool:
+def meets(requirement: Mapping[str, Any], held: Mapping[str, Any]) -> bool:
     """Whether somebody who holds these values meets the requirement. A value that is missing meets only DoesNotExist."""
     value = held.get(requirement["QualificationTypeId"])
     comparator = requirement["Comparator"]
@@ -151,17 +194,55 @@ def meets(requirement: Mapping[str, Any], held: Mapping[str, int]) -> bool:
         return value is None
     if value is None:
         return False
-    if comparator == "Exists" or requirement["QualificationTypeId"] == LOCALE:
+    if comparator == "Exists":
         return True
+    if requirement["QualificationTypeId"] == LOCALE:
+        return _lives_right(requirement, value)
     wanted = requirement.get("IntegerValues") or []
     if comparator in ("In", "NotIn"):
         return (value in wanted) == (comparator == "In")
     return all(_COMPARE[comparator](value, number) for number in wanted)
 
 
-def qualified(hit_type: Any, held: Mapping[str, int]) -> bool:
+def _lives_right(requirement: Mapping[str, Any], place: Place) -> bool:
+    """Whether a place is, or is not, one of those named. One that is not known is taken to be right, either way."""
+    found = [_same_place(wanted, place) for wanted in requirement.get("LocaleValues") or []]
+    if requirement["Comparator"] in ("NotEqualTo", "NotIn"):
+        return True not in found
+    return not found or True in found or None in found
+
+
+def _same_place(wanted: Mapping[str, Any], place: Place) -> bool | None:
+    """None where that cannot be said."""
+    if place.country is None:
+        return None
+    if place.country.upper() != wanted["Country"].upper():
+        return False
+    subdivision = wanted.get("Subdivision")
+    if not subdivision:
+        return True
+    return None if place.subdivision is None else place.subdivision.upper() == subdivision.upper()
+
+
+def qualified(hit_type: Any, held: Mapping[str, Any]) -> bool:
     """Whether somebody who holds these values may accept HITs of this type."""
-    return all(meets(requirement, held) for requirement in requirements_of(hit_type))
+    return may("Accept", hit_type, held)
+
+
+def may(action: str, hit_type: Any, held: Mapping[str, Any]) -> bool:
+    """Whether somebody who holds these values may Discover, Preview or Accept HITs of this type."""
+    return all(meets(r, held) for r in requirements_of(hit_type) if action in _guarded(r))
+
+
+def _guarded(requirement: Mapping[str, Any]) -> str:
+    """The actions that a requirement guards, in one word; RequiredToPreview is the older way to say PreviewAndAccept."""
+    default = "PreviewAndAccept" if requirement.get("RequiredToPreview") else "Accept"
+    return requirement.get("ActionsGuarded") or default  # type: ignore[no-any-return]
+
+
+def not_blocked(worker_id: str) -> ColumnElement[bool]:
+    """The condition under which a HIT type's requester has not blocked this worker."""
+    return ~exists().where(blocks.c.requester == hit_types.c.requester, blocks.c.worker_id == worker_id)
 
 
 def pass_mark(requirement: Mapping[str, Any]) -> int | None:

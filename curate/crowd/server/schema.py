@@ -212,6 +212,7 @@ hits = Table(
     Column("layout_id", Text),  # the HIT layout that made the question
     Column("assignment_review_policy", Text),  # JSON, as the requester sent it
     Column("hit_review_policy", Text),
+    Column("expiry_told", Double),  # the expires_at about which HITExpired was written
     Index("hit_open", "hit_type_id", "expires_at"),
     Index("hit_requester", "requester", "seq"),
 )

@@ -18,6 +18,7 @@ import uvicorn
 from curate.crowd.server import keys
 from curate.crowd.server.app import make_app
 from curate.crowd.server.model import service_model
+from curate.crowd.server.sender import Sender
 from curate.crowd.server.store import open_store
 from schemas.errors import UserError
 
@@ -63,7 +64,7 @@ def serve(db_url: str, host: str, port: int, pictures: Path | None = None, signu
         app = make_app(store, pictures, local if signup is None else signup)
         server = _Server(_config(app))
         server.url = _url(host, listening.getsockname()[1])
-        with listening:
+        with listening, Sender(store):
             server.run(sockets=[listening])
     finally:
         store.close()

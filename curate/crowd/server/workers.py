@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, exists, func, insert, select, update
 
-from curate.crowd.server import rules
+from curate.crowd.server import events, qualifying, rules
 from curate.crowd.server.errors import WorkerError
 from curate.crowd.server.labeling import check_answers
 from curate.crowd.server.operations.qualifications import grant
 from curate.crowd.server.questions import Form, answers_xml, parse_answer_key, parse_question, parse_test
-from curate.crowd.server.schema import assignments, hit_types, hits, qualification_types, test_runs
+from curate.crowd.server.schema import assignments, bonuses, hit_types, hits, test_runs
 from curate.crowd.server.sessions import Worker
 from curate.crowd.server.store import Store, new_id, now, one
 from schemas.question import TaskPage
@@ -41,6 +42,7 @@ class Qualification:
     score: int | None
     pass_mark: int | None
     test_url: str | None
+    request_url: str | None  # where to ask for one that has no test
     retry_at: float | None  # when a failed test may be taken again; None = now, or never where test_url is None
 
 
@@ -56,6 +58,7 @@ class Group:
     available: int
     open_assignment: str | None
     qualified: bool
+    may_preview: bool
     qualifications: list[Qualification]
 
 
@@ -73,6 +76,7 @@ def work_for(store: Store, worker: Worker) -> list[Group]:
         started = _open_assignments(connection, worker.worker_id)
         held = rules.values_of(connection, worker.worker_id)
         shown = select(hit_types).where(hit_types.c.hit_type_id.in_({*counts, *started}))
+        shown = shown.where(rules.not_blocked(worker.worker_id))
         types = connection.execute(shown.order_by(hit_types.c.created_at, hit_types.c.hit_type_id)).all()
         groups = [_group(connection, row, worker, counts, started, held, time) for row in types]
     return [group for group in groups if group is not None]
@@ -91,13 +95,11 @@ def _group(
     worker: Worker,
     counts: Mapping[str, int],
     started: Mapping[str, str],
-    held: Mapping[str, int],
+    held: Mapping[str, Any],
     time: float,
 ) -> Group | None:
     """One group as this worker sees it, or None where it is hidden from people who do not qualify."""
-    requirements = rules.requirements_of(row)
-    failing = [requirement for requirement in requirements if not rules.meets(requirement, held)]
-    if any(requirement.get("ActionsGuarded") == "DiscoverPreviewAndAccept" for requirement in failing):
+    if not rules.may("Discover", row, held):
         return None
     return Group(
         hit_type_id=row.hit_type_id,
@@ -107,35 +109,37 @@ def _group(
         minutes=max(1, row.assignment_duration // 60),
         available=counts.get(row.hit_type_id, 0),
         open_assignment=started.get(row.hit_type_id),
-        qualified=not failing,
-        qualifications=[_standing(connection, requirement, worker, held, time) for requirement in requirements],
+        qualified=rules.qualified(row, held),
+        may_preview=rules.may("Preview", row, held),
+        qualifications=[_standing(connection, r, worker, held, time) for r in rules.requirements_of(row)],
     )
 
 
 def _standing(
-    connection: Connection, requirement: Mapping[str, Any], worker: Worker, held: Mapping[str, int], time: float
+    connection: Connection, requirement: Mapping[str, Any], worker: Worker, held: Mapping[str, Any], time: float
 ) -> Qualification:
     """How one requirement stands for one worker, and what they can do about it."""
     identifier = requirement["QualificationTypeId"]
-    kind = _qualification_type(connection, identifier)
-    score, last = held.get(identifier), _last_run(connection, identifier, worker.worker_id)
-    again = retry_at(kind, last) if kind else None
-    can_take = kind is not None and kind.test is not None and (last is None or again is not None)
+    kind = qualifying.type_of(connection, identifier)
+    score, last = held.get(identifier), qualifying.last_run(connection, identifier, worker.worker_id)
+    again = qualifying.retry_at(kind, last) if kind and kind.status == "Active" else None
+    to_do = qualifying.url_of(kind) if again is not None else ""
     if rules.meets(requirement, held):
         state = "passed"
-    elif last is not None and last.score is None:
+    elif last is not None and last.status == "Pending":
         state = "pending"
     elif score is not None or last is not None:
         state = "failed"
     else:
-        state = "needed" if can_take else "missing"
+        state = "needed" if to_do.startswith("/test/") else "missing"
     return Qualification(
         qualification_type_id=identifier,
         name=kind.name if kind else _SYSTEM_NAMES.get(identifier, identifier),
         state=state,
-        score=score,
+        score=score if isinstance(score, int) else None,
         pass_mark=rules.pass_mark(requirement),
-        test_url=f"/test/{identifier}" if can_take and state in ("needed", "failed") else None,
+        test_url=to_do if to_do.startswith("/test/") and state in ("needed", "failed") else None,
+        request_url=to_do if to_do.startswith("/qualification/") and state in ("missing", "failed") else None,
         retry_at=again if again is not None and again > time else None,
     )
 
@@ -146,25 +150,6 @@ _SYSTEM_NAMES = {
     rules.LOCALE: "Location",
     rules.ADULT: "Adult content",
 }
-
-
-def _qualification_type(connection: Connection, identifier: str) -> Any:
-    table = qualification_types
-    return one(connection, select(table).where(table.c.qualification_type_id == identifier))
-
-
-def _last_run(connection: Connection, identifier: str, worker_id: str) -> Any:
-    runs = select(test_runs).where(test_runs.c.qualification_type_id == identifier, test_runs.c.worker_id == worker_id)
-    return connection.execute(runs.order_by(test_runs.c.submitted_at.desc()).limit(1)).one_or_none()
-
-
-def retry_at(kind: Any, last: Any) -> float | None:
-    """When somebody who took this test may take it again; None = never. A type without a retry delay allows one try."""
-    if last is None:
-        return 0.0
-    if kind.retry_delay is None or last.score is None:
-        return None
-    return float(last.submitted_at + kind.retry_delay)
 
 
 @dataclass(frozen=True)
@@ -186,10 +171,10 @@ def test_for(store: Store, worker: Worker, identifier: str) -> Test:
 
 
 def _test_for(connection: Connection, worker: Worker, identifier: str) -> Test:
-    kind = _qualification_type(connection, identifier)
+    kind = qualifying.type_of(connection, identifier)
     if kind is None or kind.test is None or kind.status != "Active":
         raise WorkerError("no_test", 404)
-    again = retry_at(kind, _last_run(connection, identifier, worker.worker_id))
+    again = qualifying.retry_at(kind, qualifying.last_run(connection, identifier, worker.worker_id))
     if again is None:
         raise WorkerError("test_taken")
     if again > now():
@@ -228,7 +213,8 @@ def take_test(store: Store, worker: Worker, identifier: str, fields: Sequence[tu
     """Score the answers and grant the qualification with that value, whether or not it is enough for any HIT."""
     with store.writing() as connection:
         test = _test_for(connection, worker, identifier)
-        kind = _qualification_type(connection, identifier)
+        kind = qualifying.type_of(connection, identifier)
+        qualifying.end_test(connection, kind, worker.worker_id, now())
         answers = check_answers(test.form, fields)
         score = parse_answer_key(kind.answer_key).score(answers) if kind.answer_key else None
         chosen = [question.id for question in test.form.questions if question.choices]
@@ -262,10 +248,12 @@ def accept(store: Store, worker: Worker, hit_type_id: str) -> str:
             raise WorkerError("no_work", 404)
         if earlier := _open_assignments(connection, worker.worker_id).get(hit_type_id):
             return earlier
+        if qualifying.blocked(connection, kind.requester, worker.worker_id):
+            raise WorkerError("no_work")
         if not rules.qualified(kind, rules.values_of(connection, worker.worker_id)):
             raise WorkerError("not_qualified")
         time = now()
-        while hit_id := _next_hit(connection, worker.worker_id, hit_type_id, time):
+        while hit_id := next_hit(connection, worker.worker_id, hit_type_id, time):
             taken = connection.execute(
                 update(hits)
                 .where(hits.c.hit_id == hit_id, rules.is_assignable(time))
@@ -276,7 +264,8 @@ def accept(store: Store, worker: Worker, hit_type_id: str) -> str:
     raise WorkerError("no_work")
 
 
-def _next_hit(connection: Connection, worker_id: str, hit_type_id: str, time: float) -> str | None:
+def next_hit(connection: Connection, worker_id: str, hit_type_id: str, time: float) -> str | None:
+    """The oldest HIT of a group that is left for this worker, or None."""
     mine = exists().where(
         assignments.c.hit_id == hits.c.hit_id,
         assignments.c.worker_id == worker_id,
@@ -301,6 +290,7 @@ def _assign(connection: Connection, worker_id: str, hit_id: str, time: float, de
             deadline=deadline,
         )
     )
+    events.record(connection, "AssignmentAccepted", hit_id, time, identifier)
     return identifier
 
 
@@ -348,6 +338,8 @@ def submit(store: Store, assignment_id: str, answer: str) -> None:
             )
         )
         connection.execute(update(hits).where(hits.c.hit_id == row.hit_id).values(pending=hits.c.pending - 1))
+        events.record(connection, "AssignmentSubmitted", row.hit_id, time, assignment_id)
+        rules.tell_reviewable(connection, row.hit_id, time)
 
 
 def give_back(store: Store, worker: Worker, assignment_id: str) -> None:
@@ -364,7 +356,8 @@ class Record:
     submitted: int
     approved: int
     rejected: int
-    earned_usd: float
+    earned_usd: float  # of approved work, and bonuses
+    bonus_usd: float  # of that, bonuses
 
 
 def record_of(store: Store, worker: Worker) -> Record:
@@ -382,4 +375,10 @@ def record_of(store: Store, worker: Worker) -> Record:
         for row in connection.execute(rows):
             counts[row.status] += row.n
             earned += float(row.reward) * row.n if row.status == "Approved" else 0
-    return Record(sum(counts.values()), counts["Approved"], counts["Rejected"], round(earned, 2))
+        bonus = _bonus(connection, worker.worker_id)
+    return Record(sum(counts.values()), counts["Approved"], counts["Rejected"], round(earned + bonus, 2), bonus)
+
+
+def _bonus(connection: Connection, worker_id: str) -> float:
+    amounts = connection.scalars(select(bonuses.c.amount).where(bonuses.c.worker_id == worker_id))
+    return float(sum((Decimal(amount) for amount in amounts), Decimal(0)))

@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from curate.crowd.server.operations import account, assignments, hits, qualifications
+from curate.crowd.server.operations import (
+    account,
+    assignments,
+    blocks,
+    bonuses,
+    hits,
+    messages,
+    notifications,
+    qualifications,
+    requests,
+)
 from curate.crowd.server.operations.call import Call
 
 Operation = Callable[[Call, dict[str, Any]], dict[str, Any]]
@@ -15,4 +25,9 @@ OPERATIONS: Mapping[str, Operation] = {
     **qualifications.OPERATIONS,
     **hits.OPERATIONS,
     **assignments.OPERATIONS,
+    **blocks.OPERATIONS,
+    **bonuses.OPERATIONS,
+    **messages.OPERATIONS,
+    **notifications.OPERATIONS,
+    **requests.OPERATIONS,
 }

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select, update
 
-from curate.crowd.server import rules
+from curate.crowd.server import events, rules
 from curate.crowd.server.errors import RequestError
 from curate.crowd.server.operations.call import Call, page
 from curate.crowd.server.operations.hits import own_hit
@@ -30,7 +30,7 @@ def list_assignments_for_hit(call: Call, data: dict[str, Any]) -> dict[str, Any]
 def get_assignment(call: Call, data: dict[str, Any]) -> dict[str, Any]:
     """One answer, with its HIT."""
     with call.store.reading() as connection:
-        row = _own(connection, call, data["AssignmentId"])
+        row = own_assignment(connection, call, data["AssignmentId"])
         return {"Assignment": _shape(row), "HIT": hit_shape(own_hit(connection, call, row.hit_id), call.now)}
 
 
@@ -38,12 +38,13 @@ def approve_assignment(call: Call, data: dict[str, Any]) -> dict[str, Any]:
     """Approve an answer; with OverrideRejection also one that was rejected in the last 30 days."""
     override = data.get("OverrideRejection", False)
     with call.store.writing() as connection:
-        row = _own(connection, call, data["AssignmentId"])
+        row = own_assignment(connection, call, data["AssignmentId"])
         if row.status == "Rejected" and override and call.now - row.rejected_at <= OVERRIDE_WINDOW:
             values = {"status": "Approved", "approved_at": call.now, "feedback": data.get("RequesterFeedback")}
             connection.execute(
                 update(assignments).where(assignments.c.assignment_id == row.assignment_id).values(**values)
             )
+            events.record(connection, "AssignmentApproved", row.hit_id, call.now, row.assignment_id)
             return {}
         _judge(connection, call, row, "Approved", data.get("RequesterFeedback"))
     return {}
@@ -52,7 +53,7 @@ def approve_assignment(call: Call, data: dict[str, Any]) -> dict[str, Any]:
 def reject_assignment(call: Call, data: dict[str, Any]) -> dict[str, Any]:
     """Reject an answer. An empty reason is accepted, as MTurk did."""
     with call.store.writing() as connection:
-        row = _own(connection, call, data["AssignmentId"])
+        row = own_assignment(connection, call, data["AssignmentId"])
         _judge(connection, call, row, "Rejected", data["RequesterFeedback"])
     return {}
 
@@ -66,7 +67,7 @@ def _judge(connection: Connection, call: Call, row: Any, verdict: str, feedback:
         )
 
 
-def _own(connection: Connection, call: Call, assignment_id: str) -> Any:
+def own_assignment(connection: Connection, call: Call, assignment_id: str) -> Any:
     """The answer, when it is to a HIT of the caller. One that is still being worked on is as good as none."""
     row = one(
         connection,

@@ -9,10 +9,10 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
-from curate.crowd.server import rules
+from curate.crowd.server import events, rules
 from curate.crowd.server.errors import BadInput, RequestError
 from curate.crowd.server.operations.call import Call, bounded, keep_token, page, seen_token
-from curate.crowd.server.operations.qualifications import check_requirements
+from curate.crowd.server.operations.qualifications import check_requirements, known_type
 from curate.crowd.server.questions import parse_question
 from curate.crowd.server.schema import hit_types, hits
 from curate.crowd.server.store import new_id, one
@@ -67,15 +67,9 @@ def create_hit_with_hit_type(call: Call, data: dict[str, Any]) -> dict[str, Any]
     """A new HIT of a type that there is."""
 
     def known(connection: Connection) -> str:
-        row = one(
-            connection,
-            select(hit_types.c.hit_type_id).where(
-                hit_types.c.hit_type_id == data["HITTypeId"], hit_types.c.requester == call.requester
-            ),
-        )
-        if row is None:
-            raise RequestError("HITTypeDoesNotExist", f"HITType {data['HITTypeId']} does not exist.")
-        return data["HITTypeId"]  # type: ignore[no-any-return]
+        kind = own_hit_type(connection, call, data["HITTypeId"])
+        check_requirements(connection, rules.requirements_of(kind))  # one of them may have been deleted since
+        return kind.hit_type_id  # type: ignore[no-any-return]
 
     return _create(call, "CreateHITWithHITType", data, known)
 
@@ -104,6 +98,7 @@ def _create(call: Call, operation: str, data: dict[str, Any], type_id: Any) -> d
         }
         connection.execute(insert(hits).values(values))
         keep_token(connection, call, "CreateHIT", data, values["hit_id"])
+        events.record(connection, "HITCreated", values["hit_id"], call.now)
         return {"HIT": shape(own_hit(connection, call, values["hit_id"]), call.now)}
 
 
@@ -152,7 +147,12 @@ def update_expiration_for_hit(call: Call, data: dict[str, Any]) -> dict[str, Any
         hit = own_hit(connection, call, data["HITId"])
         if hit.disposed_at is not None:
             raise _wrong_state(hit, call.now, "Assignable, Unassignable, Reviewable, Reviewing")
-        connection.execute(update(hits).where(hits.c.hit_id == hit.hit_id).values(expires_at=data["ExpireAt"]))
+        at = data["ExpireAt"]
+        changes = {"expires_at": at, "expiry_told": at if max(at, hit.expires_at) <= call.now else None}
+        connection.execute(update(hits).where(hits.c.hit_id == hit.hit_id).values(changes))
+        if at > max(hit.expires_at, call.now):
+            _reopen(connection, hit.hit_id, call.now)
+        events.tell_expired(connection, call.now)
     return {}
 
 
@@ -162,7 +162,7 @@ def delete_hit(call: Call, data: dict[str, Any]) -> dict[str, Any]:
         hit = own_hit(connection, call, data["HITId"])
         if rules.status(hit, call.now) not in ("Reviewable", "Reviewing") or hit.judged < hit.taken:
             raise _wrong_state(hit, call.now, "Reviewing, Reviewable (with all assignments approved or rejected)")
-        connection.execute(update(hits).where(hits.c.hit_id == hit.hit_id).values(disposed_at=call.now))
+        rules.dispose(connection, hit.hit_id, call.now)
     return {}
 
 
@@ -185,8 +185,58 @@ def create_additional_assignments_for_hit(call: Call, data: dict[str, Any]) -> d
                 "HITs created with fewer than 10 assignments cannot be extended to have 10 or more assignments.",
             )
         connection.execute(update(hits).where(hits.c.hit_id == hit.hit_id).values(max_assignments=wanted))
+        _reopen(connection, hit.hit_id, call.now)
         keep_token(connection, call, operation, data, hit.hit_id)
     return {}
+
+
+def _reopen(connection: Connection, hit_id: str, now: float) -> None:
+    """A HIT that more may come in for is not under review any more."""
+    connection.execute(update(hits).where(hits.c.hit_id == hit_id).values(reviewing=False))
+    events.record(connection, "HITExtended", hit_id, now)
+
+
+def update_hit_review_status(call: Call, data: dict[str, Any]) -> dict[str, Any]:
+    """Mark a Reviewable HIT as Reviewing, or with Revert the other way round. The mark is the requester's own."""
+    wanted = "Reviewing" if data.get("Revert") else "Reviewable"
+    with call.store.writing() as connection:
+        hit = own_hit(connection, call, data["HITId"])
+        if rules.status(hit, call.now) != wanted:
+            raise _wrong_state(hit, call.now, wanted)
+        change = update(hits).where(hits.c.hit_id == hit.hit_id)
+        connection.execute(change.values(reviewing=wanted == "Reviewable"))
+    return {}
+
+
+def update_hit_type_of_hit(call: Call, data: dict[str, Any]) -> dict[str, Any]:
+    """Move a HIT to another type: title, reward, times and requirements are that type's from now on."""
+    with call.store.writing() as connection:
+        hit = own_hit(connection, call, data["HITId"])
+        kind = own_hit_type(connection, call, data["HITTypeId"])
+        if hit.disposed_at is not None:
+            raise _wrong_state(hit, call.now, "Assignable, Unassignable, Reviewable, Reviewing")
+        change = update(hits).where(hits.c.hit_id == hit.hit_id)
+        connection.execute(change.values(hit_type_id=kind.hit_type_id))
+    return {}
+
+
+def list_hits_for_qualification_type(call: Call, data: dict[str, Any]) -> dict[str, Any]:
+    """A page of the caller's HITs that ask for a qualification, without those disposed of."""
+    identifier = data["QualificationTypeId"]
+    asked = hit_types.c.requirements.contains(json.dumps(identifier), autoescape=True)
+    rows = WITH_TYPE.where(hits.c.requester == call.requester, hits.c.disposed_at.is_(None), asked)
+    with call.store.reading() as connection:
+        if identifier not in rules.SYSTEM:
+            known_type(connection, identifier)
+        return page(connection, rows, [hits.c.seq], data, "HITs", lambda row: shape(row, call.now))
+
+
+def own_hit_type(connection: Connection, call: Call, hit_type_id: str) -> Any:
+    """The HIT type, when the caller made it; somebody else's is as good as none."""
+    row = events.type_of(connection, call.requester, hit_type_id)
+    if row is None:
+        raise RequestError("HITTypeDoesNotExist", f"HITType {hit_type_id} does not exist.")
+    return row
 
 
 def own_hit(connection: Connection, call: Call, hit_id: str) -> Any:
@@ -241,5 +291,8 @@ OPERATIONS = {
     "ListReviewableHITs": list_reviewable_hits,
     "UpdateExpirationForHIT": update_expiration_for_hit,
     "DeleteHIT": delete_hit,
+    "UpdateHITReviewStatus": update_hit_review_status,
+    "UpdateHITTypeOfHIT": update_hit_type_of_hit,
+    "ListHITsForQualificationType": list_hits_for_qualification_type,
     "CreateAdditionalAssignmentsForHIT": create_additional_assignments_for_hit,
 }

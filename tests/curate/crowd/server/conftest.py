@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from curate.crowd.server.keys import issue
+from curate.crowd.server.model import check_output
 from curate.crowd.server.store import open_store
 
 
@@ -28,13 +30,14 @@ class CrowdServer:
     db: str
     pictures: Path
     process: subprocess.Popen[str]
+    replied: set[str] = field(default_factory=set)  # operations that have answered
 
     def client(self, **changes: Any) -> Any:
         """A boto3 client of the requester."""
         import boto3
         from botocore.config import Config
 
-        return boto3.client(
+        made = boto3.client(
             "mturk",
             **{
                 "endpoint_url": self.url,
@@ -45,6 +48,14 @@ class CrowdServer:
                 **changes,
             },
         )
+        made.meta.events.register("before-parse.mturk", self._check)
+        return made
+
+    def _check(self, operation_model: Any, response_dict: dict[str, Any], **_: Any) -> None:
+        """Every reply that any test gets is what the service model says."""
+        if response_dict["status_code"] == 200:
+            check_output(operation_model.name, json.loads(response_dict["body"]))
+            self.replied.add(operation_model.name)
 
     def stop(self) -> int:
         """End it with SIGTERM; its exit code."""
@@ -189,3 +200,40 @@ def post_hit(crowd_server: CrowdServer, our_question: Callable[..., str]) -> Cal
         return client.create_hit(**{**values, **changes})["HIT"]
 
     return make
+
+
+@dataclass
+class Mailbox:
+    """A real SMTP server that keeps what it gets; it takes nothing for addresses that begin with `refused`."""
+
+    url: str
+    mails: list[dict[str, Any]]
+
+
+@pytest.fixture
+def mailbox() -> Iterator[Mailbox]:
+    """An SMTP server on a free loopback port."""
+    from email import message_from_bytes, policy
+
+    controller_module = pytest.importorskip("aiosmtpd.controller")
+    mails: list[dict[str, Any]] = []
+
+    class Keep:
+        async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, options: Any) -> str:
+            if address.startswith("refused"):
+                return "550 nobody here"
+            envelope.rcpt_tos.append(address)
+            return "250 OK"
+
+        async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
+            message = message_from_bytes(envelope.content, policy=policy.default)
+            mails.append({"from": envelope.mail_from, "to": envelope.rcpt_tos, "message": message})
+            return "250 OK"
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    controller = controller_module.Controller(Keep(), hostname="127.0.0.1", port=port)
+    controller.start()
+    yield Mailbox(f"smtp://127.0.0.1:{port}", mails)
+    controller.stop()
