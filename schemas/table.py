@@ -240,7 +240,7 @@ class Table:
             return
         wanted = [column for column in self.columns if columns is None or column.name in columns]
         try:
-            with pq.ParquetFile(path) as file:
+            with pq.ParquetFile(path, pre_buffer=False) as file:  # else all of it is read ahead
                 self.check_identity(Path(path), file.schema_arrow)
                 held = [column.name for column in wanted if column.name in file.schema_arrow.names]
                 for batch in file.iter_batches(rows, columns=held):

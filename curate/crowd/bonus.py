@@ -145,7 +145,7 @@ def pay(project: sqlite3.Connection, requester: Requester, name: str, task: Task
         if not (waiting and _arrived(requester, one)):
             requester.send_bonus(one.worker_id, one.assignment_id, one.cents, one.reason, token)
     except Refused as error:
-        if not _arrived(requester, one):  # MTurk refuses a token that it has seen: then the bonus is there
+        if not _was_there(requester, one):
             with transaction(project):
                 budget.enter(project, released, task.task, "released", -price.total, **who, note=str(error))
             raise
@@ -167,6 +167,14 @@ def _arrived(requester: Requester, one: Bonus) -> bool:
         and Decimal(paid["BonusAmount"]) * 100 == one.cents
         for paid in requester.bonuses(one.assignment_id)
     )
+
+
+def _was_there(requester: Requester, one: Bonus) -> bool:
+    """After a refusal: whether it was refused because it is paid already, as MTurk does with a token that it has seen."""
+    try:
+        return _arrived(requester, one)
+    except Refused:
+        return False
 
 
 def _has(project: sqlite3.Connection, entry_id: str) -> bool:

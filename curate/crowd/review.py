@@ -106,7 +106,7 @@ def checked_reason(reason: str) -> str:
     """A reason that the protocol carries and a worker can read; raises UserError for an empty or endless one."""
     reason = " ".join(reason.split())
     if not reason:
-        raise UserError("a rejection needs a reason that the worker can read: --reason 'what was wrong'")
+        raise UserError("--reason is empty; the worker reads it, so it should say why")
     if len(reason) > LONGEST:
         raise UserError(f"--reason: a worker's message holds {LONGEST} characters, this one has {len(reason)}")
     return reason
