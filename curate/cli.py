@@ -16,6 +16,7 @@ from curate.commands import (
     label,
     leaks,
     pack,
+    paying,
     people,
     report,
     select,
@@ -33,7 +34,7 @@ app = typer.Typer(
 )
 
 for stage in (
-    workspace, collect, clean, embed, crowd, hits, label, people, dataset, leaks, select, export, pack, report, demo,
+    workspace, collect, clean, embed, crowd, hits, label, people, paying, dataset, leaks, select, export, pack, report, demo,
 ):  # fmt: skip
     stage.register(app)
 

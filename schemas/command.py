@@ -11,6 +11,8 @@ from schemas.errors import MissingExtra, UserError
 if TYPE_CHECKING:
     import typer
 
+STOPPED = "stopped by Ctrl-C; run the same command again to go on"
+
 # Which extra brings which package, so that a bare ImportError becomes an instruction.
 _EXTRA_OF = {
     "aiohttp": "collect",
@@ -45,11 +47,13 @@ def exit_code(app: typer.Typer, name: str) -> int:
     try:
         result = app(prog_name=name, standalone_mode=False)
         sys.stdout.flush()
+        if result == 130:  # how Typer passes Ctrl-C on
+            print(STOPPED, file=sys.stderr)
         return result if isinstance(result, int) else 0
     except typer.Exit as stop:
         return stop.exit_code
     except (typer.Abort, KeyboardInterrupt):
-        print("stopped by Ctrl-C; run the same command again to go on", file=sys.stderr)
+        print(STOPPED, file=sys.stderr)
         return 130
     except UserError as error:
         print(f"error: {error}" if error.exit_code == 1 else str(error), file=sys.stderr)

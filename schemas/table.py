@@ -7,7 +7,7 @@ once, and every frame is cast to it on the way in and on the way out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -202,14 +202,22 @@ class Table:
 
     def read_arrow(self, path: Path, columns: list[str] | None = None) -> pa.Table:
         """As `read`, as an Arrow table with the file's metadata kept."""
-        import pyarrow as pa
 
         table = read_parquet(Path(path), self.made_by)
         self.check_identity(Path(path), table.schema)
-        missing = [c.name for c in self.columns if not c.null and c.name not in table.column_names]
+        wanted = [column for column in self.columns if columns is None or column.name in columns]
+        result = self._declared(table, Path(path), wanted)
+        if columns is None:
+            self._check_nulls(result)
+        return result
+
+    def _declared(self, table: pa.Table, path: Path, wanted: Sequence[Column]) -> pa.Table:
+        """The wanted columns of a table that was read, cast to what is declared; optional ones may be missing in it."""
+        import pyarrow as pa
+
+        missing = [c.name for c in self.columns if not c.null and c in wanted and c.name not in table.column_names]
         if missing:
             raise TableError(self._columns_message(str(path), missing, [], table.column_names))
-        wanted = [column for column in self.columns if columns is None or column.name in columns]
         arrays = []
         for column in wanted:
             field = column.arrow()
@@ -221,10 +229,49 @@ class Table:
             except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
                 detail = str(error).splitlines()[0]
                 raise TableError(f"{path}: column {column.name} should be {field.type}: {detail}") from error
-        result = pa.Table.from_arrays(arrays, schema=pa.schema([c.arrow() for c in wanted], table.schema.metadata))
-        if columns is None:
-            self._check_nulls(result)
-        return result
+        return pa.Table.from_arrays(arrays, schema=pa.schema([c.arrow() for c in wanted], table.schema.metadata))
+
+    def batches(self, path: Path, columns: Sequence[str] | None = None, rows: int = 20_000) -> Iterator[pa.Table]:
+        """As `read_arrow`, a piece at a time: memory depends on `rows` and not on the file. Without a file, nothing."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        if not Path(path).exists():
+            return
+        wanted = [column for column in self.columns if columns is None or column.name in columns]
+        try:
+            with pq.ParquetFile(path, pre_buffer=False) as file:  # else all of it is read ahead
+                self.check_identity(Path(path), file.schema_arrow)
+                held = [column.name for column in wanted if column.name in file.schema_arrow.names]
+                for batch in file.iter_batches(rows, columns=held):
+                    yield self._declared(pa.Table.from_batches([batch]), Path(path), wanted)
+        except (pa.ArrowException, OSError) as error:
+            raise TableError(f"{path}: cannot be read as Parquet ({str(error).splitlines()[0]})") from error
+
+    def rows(self, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+        """Rows given as dictionaries as an Arrow table of the declared schema; columns that a row leaves out are missing."""
+        import pyarrow as pa
+
+        arrays = [pa.array([row.get(column.name) for row in rows], column.arrow().type) for column in self.columns]
+        table = pa.Table.from_arrays(arrays, schema=self.schema())
+        self._check_nulls(table)
+        return table
+
+    def write_batches(self, tables: Iterable[pa.Table], path: Path, metadata: Mapping[str, str] | None = None) -> int:
+        """Write Arrow tables of the declared schema one after the other, whole as `write` does; returns how many rows.
+
+        Only one of them is in memory at a time, so the caller promises that keys do not repeat from one to the next.
+        """
+        import pyarrow.parquet as pq
+
+        clear_killed(Path(path))
+        schema, count = self.schema(metadata), 0
+        with whole(Path(path)) as part, pq.ParquetWriter(part, schema, compression="zstd") as writer:
+            for table in tables:
+                self._check_key(table)
+                writer.write_table(table.select(self.names).cast(schema))
+                count += table.num_rows
+        return count
 
     def read_if_there(self, path: Path) -> pd.DataFrame:
         """As `read`, but an empty frame where there is no file yet."""

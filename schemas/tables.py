@@ -231,7 +231,12 @@ LABELS = Table(
         ),
         C("method", "string", "rule or model that made the label: majority, plurality, dawid-skene, …", null=True),
         C("chosen_by", "string", "why the picture was asked about, from HITS", null=True),
-        C("dropped", "string", "why there is no label: no_votes, insufficient, no_agreement, gold", null=True),
+        C(
+            "dropped",
+            "string",
+            "why there is no label: no_votes, insufficient, no_agreement, cannot see the picture (two people said so), gold",
+            null=True,
+        ),
     ),
 )
 

@@ -1,14 +1,13 @@
-"""Commands of the requester: gold, the entry test, HITs and their answers, simulated workers."""
+"""Commands of the requester: gold, the entry test, HITs, simulated workers."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from curate.commands.options import EndpointOption, SeedOption, TaskOption, WorkspaceOption, YesOption
+from curate.commands.options import EndpointOption, SeedOption, TaskOption, WorkspaceOption, YesOption, agree_first
 from schemas.errors import UserError
 
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
-    """Add `gold import`, `qual create` and `hits create | status | collect | review`."""
+    """Add `gold import`, `qual create` and `hits create | status`."""
     gold = typer.Typer(
         no_args_is_help=True, help="Pictures whose answer is known: for the entry test, and hidden in HITs."
     )
@@ -34,8 +33,6 @@ def register(app: typer.Typer) -> None:
     qual.command("create")(qual_create_command)
     hits.command("create")(hits_create_command)
     hits.command("status")(hits_status_command)
-    hits.command("collect")(hits_collect_command)
-    hits.command("review")(hits_review_command)
 
 
 PicturesOption = Annotated[
@@ -124,6 +121,7 @@ def hits_create_command(
     from curate.crowd.question import with_confused
     from curate.crowd.requester import Requester
     from curate.crowd.rounds import create
+    from curate.crowd.tables import write_tables
     from curate.label.agreement import confused_with
     from curate.workspace import open_workspace
     from schemas.progress import progress
@@ -148,16 +146,16 @@ def hits_create_command(
         for line in planned.lines():
             typer.echo(line)
         if planned.nothing:
-            _write_tables(here, project, asked.task)
+            write_tables(here, project, asked.task)
             typer.echo(f"nothing to make: {planned.done(asked.task)}")
             return
-        _agree(yes, f"Make {len(planned.new) + len(planned.waiting)} HITs at {requester.endpoint}?")
+        agree_first(yes, f"Make {len(planned.new) + len(planned.waiting)} HITs at {requester.endpoint}?")
         where = pictures_url or f"{requester.endpoint}/picture"
         with progress(len(planned.waiting) + len(planned.new), "making HITs", " HIT") as bar:
             # the plan, and with it the name of each HIT, does not know the hints: they change with every answer
             hinted = with_confused(asked, confused)
             made = create(project, requester, hinted, planned, where, requirements, bar.update, here.config.name)
-        outputs = _write_tables(here, project, asked.task)
+        outputs = write_tables(here, project, asked.task)
         here.log(
             "hits create",
             outputs=outputs,
@@ -238,82 +236,6 @@ def hits_status_command(
             typer.echo(line)
 
 
-def hits_collect_command(
-    workspace: WorkspaceOption = None,
-    task: TaskOption = None,
-    endpoint: EndpointOption = None,
-    again: Annotated[bool, typer.Option("--again", help="Also read HITs that were complete before.")] = False,
-) -> None:
-    """Read the answers that have come in; run it as often as you like."""
-    from contextlib import closing
-
-    from curate.crowd import journal
-    from curate.crowd.collect import collect
-    from curate.crowd.requester import Requester
-    from curate.workspace import open_workspace
-    from schemas.progress import progress
-    from schemas.tables import VOTES
-
-    here = open_workspace(workspace)
-    asked = here.task(task)
-    requester = Requester(endpoint or here.config.endpoint)
-    path = here.of_task(asked.task, "votes")
-    with here.lock("curate hits collect"), closing(here.project()) as project:
-        with progress(None, "reading answers", " HIT") as bar:
-            found = collect(project, requester, asked, VOTES.read_if_there(path), again, bar.update)
-        VOTES.write(found.votes, path)
-        journal.collected(project, found.finished)
-        outputs = [path, *_write_tables(here, project, asked.task)]
-        here.log("hits collect", outputs=outputs, hits=found.hits, new=found.new, votes=len(found.votes))
-    typer.echo(
-        f"{found.hits} HITs read: {found.new} new assignments, {len(found.votes)} votes in all -> {here.relative(path)}"
-    )
-
-
-def hits_review_command(
-    workspace: WorkspaceOption = None,
-    task: TaskOption = None,
-    endpoint: EndpointOption = None,
-    reject_below: Annotated[
-        float,
-        typer.Option(
-            help="Reject workers whose share of right answers on hidden gold is under this; 0 rejects nobody."
-        ),
-    ] = 0.0,
-    yes: YesOption = False,
-) -> None:
-    """Approve the collected assignments, and reject those of workers who failed the hidden gold; shows it first."""
-    from contextlib import closing
-
-    from curate.crowd.requester import Requester
-    from curate.crowd.review import judge, plan_lines, review, with_statuses
-    from curate.workspace import open_workspace
-    from schemas.progress import progress
-    from schemas.tables import GOLD, VOTES
-
-    here = open_workspace(workspace)
-    asked = here.task(task)
-    requester = Requester(endpoint or here.config.endpoint)
-    path = here.of_task(asked.task, "votes")
-    with here.lock("curate hits review"), closing(here.project()) as project:
-        votes = VOTES.read(path)
-        mine = votes[votes["endpoint"] == requester.endpoint]
-        verdicts = judge(mine, GOLD.read_if_there(here.of_task(asked.task, "gold")), reject_below)
-        for line in plan_lines(verdicts):
-            typer.echo(line)
-        if not verdicts:
-            return
-        _agree(yes, f"Judge {len(verdicts)} assignments?")
-        with progress(len(verdicts), "judging", " assignment") as bar:
-            statuses = review(project, requester, asked, verdicts, bar.update)
-        VOTES.write(with_statuses(votes, statuses), path)
-        counts = {status: list(statuses.values()).count(status) for status in sorted(set(statuses.values()))}
-        here.log("hits review", outputs=[path, *_write_tables(here, project, asked.task)], counts=counts)
-    typer.echo(
-        ", ".join(f"{count} {status.lower()}" for status, count in counts.items()) + f" -> {here.relative(path)}"
-    )
-
-
 def simulate_command(
     workspace: WorkspaceOption = None,
     task: TaskOption = None,
@@ -353,24 +275,3 @@ def simulate_command(
     here.log("crowd simulate", outputs=[path], seed=seed, workers=len(crowd), answers=outcome.answers)
     for line in outcome.lines():
         typer.echo(line)
-
-
-def _write_tables(here: Workspace, project: Any, task: str) -> list[Path]:
-    """Write HITS and LEDGER as the journal and the ledger have them; returns their paths."""
-    from curate.crowd import budget, journal
-    from schemas.tables import HITS, LEDGER
-
-    return [
-        HITS.write(journal.hits_table(journal.entries(project, task)), here.of_task(task, "hits")),
-        LEDGER.write(budget.ledger(project, task), here.of_task(task, "ledger")),
-    ]
-
-
-def _agree(yes: bool, question: str) -> None:
-    """Go on when a person says yes; raises UserError when they do not, or when nobody is there to ask."""
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise UserError("nothing was done: this costs money or reaches people, so it asks first; say --yes to go ahead")
-    if not typer.confirm(question):
-        raise UserError("nothing was done")

@@ -1,11 +1,14 @@
-"""Options that several commands share, so that one name means one thing everywhere."""
+"""Options and the one question that several commands share, so that one name means one thing everywhere."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from schemas.errors import UserError
 
 WorkspaceOption = Annotated[
     Path | None,
@@ -26,3 +29,13 @@ EndpointOption = Annotated[
         "--endpoint", envvar="CURATE_ENDPOINT", help="URL of the crowd to ask; default: the one in workspace.yaml."
     ),
 ]
+
+
+def agree_first(yes: bool, question: str) -> None:
+    """Go on when a person says yes; raises UserError when they do not, or when nobody is there to ask."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise UserError("nothing was done: this costs money or reaches people, so it asks first; say --yes to go ahead")
+    if not typer.confirm(question):
+        raise UserError("nothing was done")

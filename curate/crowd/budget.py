@@ -7,10 +7,10 @@ same movement written twice is one row.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from curate.workspace import now
 from schemas.errors import UserError
@@ -55,7 +55,10 @@ def price_of(reward_cents: int, fee_share: float) -> Price:
 
 def reserved_price(project: sqlite3.Connection, token: str, reward_cents: int, assignments: int) -> Price:
     """What one assignment of a HIT was reserved at, whatever the task file says by now."""
-    row = project.execute("SELECT micro_usd FROM ledger WHERE entry_id = ?", (f"reserved:{token}",)).fetchone()
+    row = project.execute(
+        "SELECT SUM(micro_usd) FROM ledger WHERE entry_id = ? OR (entry_id > ? AND entry_id < ?)",
+        (f"reserved:{token}", f"reserved:{token}:", f"reserved:{token};"),  # `:…` = reserved later, for more answers
+    ).fetchone()
     return Price(reward_cents * CENT, int(row[0]) // assignments - reward_cents * CENT)
 
 
@@ -83,14 +86,19 @@ def reserve(project: sqlite3.Connection, task: Task, entries: Iterable[tuple[str
     Raises UserError when the budget does not allow it; the caller's transaction then leaves nothing behind.
     """
     entries = list(entries)
-    allowed, wanted = left(project, task), sum(amount for _, amount in entries)
+    check(project, task, sum(amount for _, amount in entries))
+    for token, amount in entries:
+        enter(project, f"reserved:{token}", task.task, "reserved", amount)
+
+
+def check(project: sqlite3.Connection, task: Task, wanted: int) -> None:
+    """Raise UserError when the budget does not allow an amount."""
+    allowed = left(project, task)
     if wanted > allowed:
         raise UserError(
             f"task {task.task}: this costs {dollars(wanted)}, the budget has {dollars(max(allowed, 0))} left of "
             f"{dollars(round(task.crowd.budget_usd * MICRO))}. Ask for fewer pictures, or raise crowd.budget_usd in the task file"
         )
-    for token, amount in entries:
-        enter(project, f"reserved:{token}", task.task, "reserved", amount)
 
 
 def settle(
@@ -134,18 +142,16 @@ def by_kind(project: sqlite3.Connection, task: str) -> dict[str, int]:
     return {kind: int(amount) for kind, amount in rows}
 
 
+def ledger_rows(project: sqlite3.Connection, task: str) -> Iterator[dict[str, Any]]:
+    """The task's movements of money as rows of the LEDGER table, oldest first."""
+    names = ("entry_id", "task", "kind", "hit_id", "assignment_id", "worker_id", "note")
+    for row in project.execute("SELECT * FROM ledger WHERE task = ? ORDER BY at, entry_id", (task,)):
+        at, amount = datetime.fromisoformat(row["at"]), row["micro_usd"] / MICRO
+        yield {**{name: row[name] for name in names}, "at": at, "amount_usd": amount}
+
+
 def ledger(project: sqlite3.Connection, task: str) -> pd.DataFrame:
     """The task's movements of money as the LEDGER table, oldest first."""
     from schemas.tables import LEDGER
 
-    rows = project.execute("SELECT * FROM ledger WHERE task = ? ORDER BY at, entry_id", (task,))
-    return LEDGER.frame(
-        {
-            **{
-                name: row[name] for name in ("entry_id", "task", "kind", "hit_id", "assignment_id", "worker_id", "note")
-            },
-            "at": datetime.fromisoformat(row["at"]),
-            "amount_usd": row["micro_usd"] / MICRO,
-        }
-        for row in rows
-    )
+    return LEDGER.frame(ledger_rows(project, task))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from curate.database import transaction
 from curate.workspace import now
@@ -90,13 +90,21 @@ def entries(
     project: sqlite3.Connection, task: str, endpoint: str | None = None, state: str | None = None
 ) -> list[Entry]:
     """HITs of a task in the order they were written down, at one endpoint or all, in one state or any."""
+    return list(each(project, task, endpoint, state))
+
+
+def each(
+    project: sqlite3.Connection, task: str, endpoint: str | None = None, state: str | None = None
+) -> Iterator[Entry]:
+    """As `entries`, one after the other."""
     where, values = ["task = ?"], [task]
     for column, value in (("endpoint", endpoint), ("state", state)):
         if value is not None:
             where.append(f"{column} = ?")
             values.append(value)
     rows = project.execute(f"SELECT * FROM hit_journal WHERE {' AND '.join(where)} ORDER BY rowid", values)
-    return [_entry(row) for row in rows]
+    for row in rows:
+        yield _entry(row)
 
 
 def _entry(row: sqlite3.Row) -> Entry:
@@ -108,30 +116,32 @@ def _entry(row: sqlite3.Row) -> Entry:
     return Entry(**facts)
 
 
-def hits_table(journal: Sequence[Entry]) -> pd.DataFrame:
-    """The HITs that exist, as the HITS table: one row per picture of each."""
+def hit_rows(journal: Iterable[Entry]) -> Iterator[dict[str, Any]]:
+    """The HITs that exist, as rows of the HITS table: one per picture of each."""
+    for entry in journal:
+        for position, asked in enumerate(entry.images if entry.hit_id else ()):
+            yield {
+                "hit_id": entry.hit_id,
+                "image_id": asked.image_id,
+                "task": entry.task,
+                "position": position,
+                "round": entry.round,
+                "purpose": entry.purpose,
+                "chosen_by": asked.chosen_by,
+                "reward_usd": entry.reward_cents / 100,
+                "max_assignments": entry.max_assignments,
+                "endpoint": entry.endpoint,
+                "question_version": entry.question_version,
+                "taxonomy_version": entry.taxonomy_version,
+                "created_at": entry.created_at,
+            }
+
+
+def hits_table(journal: Iterable[Entry]) -> pd.DataFrame:
+    """The HITs that exist, as the HITS table."""
     from schemas.tables import HITS
 
-    return HITS.frame(
-        {
-            "hit_id": entry.hit_id,
-            "image_id": asked.image_id,
-            "task": entry.task,
-            "position": position,
-            "round": entry.round,
-            "purpose": entry.purpose,
-            "chosen_by": asked.chosen_by,
-            "reward_usd": entry.reward_cents / 100,
-            "max_assignments": entry.max_assignments,
-            "endpoint": entry.endpoint,
-            "question_version": entry.question_version,
-            "taxonomy_version": entry.taxonomy_version,
-            "created_at": entry.created_at,
-        }
-        for entry in journal
-        if entry.hit_id
-        for position, asked in enumerate(entry.images)
-    )
+    return HITS.frame(hit_rows(journal))
 
 
 def asked(journal: Sequence[Entry], chosen_by: str | None = None) -> set[str]:

@@ -20,6 +20,7 @@ Fits = Callable[[pd.DataFrame], bool]  # whether asking these rows (image_id, as
 
 NEW, DISPUTED, LABELED = "new", "disputed", "labeled"  # states that can be asked; any other text says why not
 WAITING = "its answers are still to come"
+UNSEEN = "cannot see the picture"  # as LABELS say it: two people said so
 STALE = "answered since the last `curate aggregate`"
 
 
@@ -88,6 +89,7 @@ def pool(
     rows["marketplace"] = [first.get(image_id, "none") for image_id in rows["image_id"]]
     said = labels[["image_id", "label", "source", "n_votes", "n_agree", "label_probs"]]
     rows = rows.merge(said, on="image_id", how="left")
+    rows["unseen"] = rows["image_id"].isin(set(labels.loc[labels["dropped"] == UNSEEN, "image_id"]))
     rows = rows.merge(splits[["image_id", "split", "split_reason"]], on="image_id", how="left")
     asked = hits[hits["chosen_by"] != "gold"]
     rows["rechecked"] = rows["image_id"].isin(set(asked.loc[asked["chosen_by"] == "recheck", "image_id"]))
@@ -111,6 +113,7 @@ def _states(
     untold = was_asked & rows["n_votes"].isna()  # asked, and not aggregated since
     out = (rows["split"] == "out") & ~rows["split_reason"].isin(["label withdrawn"])
     state = pd.Series(NEW, index=rows.index, dtype="str").mask(rows["n_votes"].notna(), DISPUTED)
+    state = state.mask(rows["unseen"], UNSEEN)
     state = state.mask(rows["label"].notna(), LABELED)
     state = state.mask(untold | (was_asked & (came > rows["n_votes"].fillna(0))), STALE)
     state = state.mask(rows["image_id"].isin(waiting), WAITING)

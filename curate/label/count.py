@@ -25,6 +25,7 @@ from curate.label.rule import (
     REJECTED,
     UNQUALIFIED,
     UNSEEN,
+    UNSEEN_BY,
     WRONG_ENDPOINT,
     Rule,
     decide,
@@ -233,6 +234,8 @@ def _count(rows: pa.Table, rule: Rule, source: str, columns: Sequence[str]) -> B
     known = np.zeros(n, bool)
     known[picture[(why == REASONS.index(GOLD) + 1) | (why == _GOLD_ASKED)]] = True
     reason = np.where((reason > 0) & changed, NO_LABEL.index("insufficient (class changed)"), reason)
+    unseen = _unseen_by(picture, worker, why, n) >= UNSEEN_BY
+    reason = np.where((reason > 0) & unseen, NO_LABEL.index(UNSEEN), reason)
     reason = np.where((reason > 0) & known, NO_LABEL.index(GOLD), reason)
     labels = pa.table(
         {
@@ -251,6 +254,15 @@ def _count(rows: pa.Table, rule: Rule, source: str, columns: Sequence[str]) -> B
     said = pa.array([None, *REASONS], pa.string()).take(pa.array(why[vote]))
     audit = rows.select(list(dict.fromkeys(columns))).filter(pa.array(vote))
     return Block(labels, audit.append_column("dropped", said) if "dropped" not in columns else _replaced(audit, said))
+
+
+def _unseen_by(picture: np.ndarray, worker: np.ndarray, why: np.ndarray, n: int) -> np.ndarray:
+    """How many people could not see each of n pictures; rows are sorted by picture, then worker."""
+    rows = np.flatnonzero(why == REASONS.index(UNSEEN) + 1)
+    picture, worker = picture[rows], worker[rows]
+    first = np.ones(len(rows), bool)
+    first[1:] = (picture[1:] != picture[:-1]) | (worker[1:] != worker[:-1])
+    return np.bincount(picture[first], minlength=n)
 
 
 def _replaced(audit: pa.Table, said: pa.Array) -> pa.Table:

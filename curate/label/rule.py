@@ -35,7 +35,8 @@ REASONS = (
 # Why a picture has no label.
 NO_VOTES, INSUFFICIENT, NO_AGREEMENT = "no_votes", "insufficient", "no_agreement"
 INSUFFICIENT_CHANGED = "insufficient (class changed)"
-NO_LABEL = (None, NO_VOTES, INSUFFICIENT, NO_AGREEMENT, INSUFFICIENT_CHANGED, GOLD)
+UNSEEN_BY = 2  # people who cannot see a picture after which it is not asked about again
+NO_LABEL = (None, NO_VOTES, INSUFFICIENT, NO_AGREEMENT, INSUFFICIENT_CHANGED, UNSEEN, GOLD)
 
 
 @dataclass(frozen=True)

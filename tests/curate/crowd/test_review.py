@@ -3,15 +3,15 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from curate.crowd.review import judge, plan_lines, with_statuses
+from curate.crowd.review import Limits, Verdict, judge, plan_lines, table_lines
 from schemas.errors import UserError
-from schemas.tables import GOLD, VOTES
+from schemas.tables import VOTES, WORKERS
 
 
-def gold() -> pd.DataFrame:
-    return GOLD.frame(
-        {"image_id": f"g{n}", "task": "apron", "label": "dots", "use": "hidden", "source": "me"} for n in range(20)
-    )
+def records(**facts: dict[str, float]) -> pd.DataFrame:
+    """WORKERS rows: what is not said is nothing."""
+    nothing = {"n_votes": 0, "gold_n": 0, "gold_correct": 0, "agreement_n": 0}
+    return WORKERS.frame({**nothing, "worker_id": worker, "task": "apron", **own} for worker, own in facts.items())
 
 
 def votes(**workers: str) -> pd.DataFrame:
@@ -31,32 +31,59 @@ def votes(**workers: str) -> pd.DataFrame:
     return VOTES.frame(rows)
 
 
+def reasons(found: list[Verdict]) -> dict[str, str | None]:
+    return {verdict.worker_id: verdict.reason for verdict in found}
+
+
 def test_everything_that_was_submitted_is_approved_by_default() -> None:
-    verdicts = judge(votes(GOOD="+++++", BAD="-----", OLD="++/Approved"), gold())
+    bad = records(
+        BAD={"gold_n": 5, "gold_correct": 0, "agreement_n": 90, "agreement": 0.0, "n_votes": 90, "median_seconds": 0}
+    )
+    verdicts = judge(votes(GOOD="+++++", BAD="-----", OLD="++/Approved"), bad, Limits())
     assert len(verdicts) == 10
     assert {v.reason for v in verdicts} == {None}
 
 
-def test_a_worker_below_the_mark_on_enough_gold_is_rejected_with_the_numbers() -> None:
-    verdicts = judge(votes(GOOD="++++-", BAD="+----", FEW="----"), gold(), reject_below=0.5)
-    reasons = {v.worker_id: v.reason for v in verdicts}
-    assert reasons == {
-        "GOOD": None,
-        "FEW": None,
-        "BAD": "1 of 5 pictures with a known answer were right; 50% are needed",
-    }
-    assert plan_lines(verdicts)[0] == "9 assignments to approve, 5 to reject"
+@pytest.mark.parametrize(
+    ("record", "limits", "reason"),
+    [
+        ({"gold_n": 5, "gold_correct": 1}, Limits(gold=0.5), "1 of 5 pictures with a known answer were right; 50% are needed"),
+        ({"gold_n": 4, "gold_correct": 0}, Limits(gold=0.5), None),  # too few to say
+        ({"gold_n": 6, "gold_correct": 3}, Limits(gold=0.5), None),
+        ({"agreement_n": 20, "agreement": 0.4}, Limits(agreement=0.6), "40% of 20 answers were those of most others; 60% are needed"),
+        ({"agreement_n": 19, "agreement": 0.0}, Limits(agreement=0.6), None),
+        ({"n_votes": 40, "median_seconds": 0.42}, Limits(seconds=1), "0.4 seconds for a picture (the middle of 40); 1 are needed to look at one"),
+        ({"n_votes": 40}, Limits(seconds=1), None),  # times are not known
+        ({"n_votes": 19, "median_seconds": 0.1}, Limits(seconds=1), None),
+    ],
+)  # fmt: skip
+def test_a_worker_is_rejected_below_a_limit_on_enough_answers_with_the_figures(
+    record: dict[str, float], limits: Limits, reason: str | None
+) -> None:
+    found = judge(votes(GOOD="+", THEY="-"), records(THEY=record), limits)
+    assert reasons(found) == {"GOOD": None, "THEY": reason}
+
+
+def test_several_faults_and_the_requesters_own_words_stand_in_one_reason() -> None:
+    record = {"gold_n": 5, "gold_correct": 1, "n_votes": 40, "median_seconds": 0.4}
+    found = judge(votes(BAD="--"), records(BAD=record), Limits(0.5, 0, 1), "Please read the guide.")
+    assert reasons(found)["BAD"] == (
+        "1 of 5 pictures with a known answer were right; 50% are needed. "
+        "0.4 seconds for a picture (the middle of 40); 1 are needed to look at one. Please read the guide."
+    )
+    assert plan_lines(found)[0] == "0 assignments to approve, 2 to reject"
+    assert table_lines(found, records(BAD=record))[1].split() == ["BAD", "2", "1", "of", "5", "-", "0.4", "reject"]
+    with pytest.raises(UserError, match="a worker's message holds 1024 characters"):
+        judge(votes(BAD="--"), records(BAD=record), Limits(0.5), "x" * 1024)
 
 
 def test_nothing_to_judge_says_what_to_do() -> None:
-    assert "curate hits collect" in plan_lines(judge(VOTES.empty(), gold()))[0]
+    assert "curate hits collect" in plan_lines(judge(VOTES.empty(), WORKERS.empty(), Limits()))[0]
 
 
-def test_a_share_above_one_is_refused() -> None:
-    with pytest.raises(UserError, match=r"between 0 and 1, got 40"):
-        judge(VOTES.empty(), gold(), 40)
-
-
-def test_new_statuses_reach_all_votes_of_the_assignment() -> None:
-    there = votes(GOOD="++")
-    assert list(with_statuses(there, {"GOOD0": "Approved"})["assignment_status"]) == ["Approved", "Submitted"]
+@pytest.mark.parametrize(
+    ("limits", "said"), [((40,), "between 0 and 1, got 40"), ((0, -1), "got -1"), ((0, 0, -2), "got -2")]
+)
+def test_a_limit_that_is_none_is_refused(limits: tuple[float, ...], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        Limits(*limits)

@@ -120,3 +120,8 @@ def test_older_predictions_are_used_with_a_word() -> None:
     assert notes("m1", "m2", "m3") == ["predictions are 2 manifests old; labels since then taught the model nothing"]
     with pytest.raises(UserError, match="holds no predictions"):
         check_predictions(predictions({}), CLASSES, where="p", task="apron", classes=CLASSES, manifests=["m1"])
+
+
+def test_a_picture_that_two_people_cannot_see_is_not_asked_about_again() -> None:
+    said = labels((0, "dots"), (1, "dots")).assign(label=None, dropped=["cannot see the picture", "insufficient"])
+    assert state(tables(2, labels=said)) == ["cannot see the picture", "disputed"]

@@ -102,6 +102,25 @@ def test_a_vote_that_does_not_count_says_why(answers: str, why: list[str | None]
     assert (None if pd.isna(labels.label[0]) else labels.label[0]) == label
 
 
+@pytest.mark.parametrize(
+    ("answers", "label", "dropped"),
+    [
+        ("cannot_see cannot_see dots", None, "cannot see the picture"),
+        ("cannot_see cannot_see", None, "cannot see the picture"),
+        ("w1:cannot_see w1:cannot_see w2:dots", None, "insufficient"),  # one person, twice
+        ("cannot_see dots plain", None, "insufficient"),
+        ("cannot_see cannot_see dots dots dots", "dots", None),  # enough others saw it
+        ("cannot_see cannot_see dots plain other", None, "cannot see the picture"),
+    ],
+)
+def test_what_two_people_cannot_see_is_dropped_unless_others_agree(
+    answers: str, label: str | None, dropped: str | None
+) -> None:
+    row = one(answers)
+    assert (None if pd.isna(row.label) else row.label) == label
+    assert (None if pd.isna(row.dropped) else row.dropped) == dropped
+
+
 def test_rejected_work_does_not_count() -> None:
     votes = votes_of(a="dots dots dots").assign(assignment_status=["Approved", "Submitted", "Rejected"])
     labels, audit = aggregate(votes, classes=CLASSES)
