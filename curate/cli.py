@@ -17,6 +17,8 @@ from curate.commands import (
     leaks,
     pack,
     people,
+    people_of_crowd,
+    recruit,
     report,
     select,
     workspace,
@@ -33,7 +35,7 @@ app = typer.Typer(
 )
 
 for stage in (
-    workspace, collect, clean, embed, crowd, hits, label, people, dataset, leaks, select, export, pack, report, demo,
+    workspace, collect, clean, embed, crowd, people_of_crowd, recruit, hits, label, people, dataset, leaks, select, export, pack, report, demo,
 ):  # fmt: skip
     stage.register(app)
 
