@@ -283,7 +283,7 @@ class Mailbox:
 
     @property
     def last(self):
-        return self.taken[-1][1]
+        return self.taken[-1][1] if self.taken else ""  # aiosmtpd looks at every member before any mail came
 
     def code(self, to):
         """The code of the newest mail; it was taken before the page that asked for it came back."""
