@@ -18,6 +18,7 @@ from curate.crowd.server.store import Store, now, one
 from schemas.errors import UserError
 
 DAY = 24 * 3600
+INVITED = "invitation: "  # what `came_by` says, before the note
 _SHOWN = 8  # digits of a code's hash that name an invitation
 
 
@@ -107,7 +108,7 @@ def come(store: Store, code: str, name: str, place: Place) -> str:
             raise WorkerError("bad_invitation", 410)
         if row.worker_id:
             return sessions.admit(connection, row.worker_id, place)
-        worker = sessions.new_worker(connection, name, False, f"invitation: {row.note}")
+        worker = sessions.new_worker(connection, name, False, INVITED + row.note)
         return sessions.admit(connection, worker.worker_id, place)
 
 

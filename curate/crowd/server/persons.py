@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Table, and_, delete, exists, func, insert, or
 
 from curate.crowd.server import rules
 from curate.crowd.server.alike import Alike, alike_pairs
-from curate.crowd.server.invitations import worker_named
+from curate.crowd.server.invitations import INVITED, worker_named
 from curate.crowd.server.schema import (
     arrivals,
     assignments,
@@ -190,6 +190,10 @@ def forget(store: Store, worker_id: str) -> list[str]:
 def _erase(connection: Connection, ids: list[str]) -> None:
     known = select(emails.c.email).where(emails.c.worker_id.in_(ids))
     connection.execute(delete(email_codes).where(email_codes.c.email.in_(known)))
+    came = connection.scalars(select(workers.c.came_by).where(workers.c.worker_id.in_(ids)))
+    notes = [text.removeprefix(INVITED) for text in came if text and text.startswith(INVITED)]
+    spent = update(invitations).where(invitations.c.note.in_(notes), invitations.c.uses == 0)
+    connection.execute(spent.values(note=FORGOTTEN))
     for table in (sessions, emails, arrivals, invitations, messages):
         connection.execute(delete(table).where(table.c.worker_id.in_(ids)))
     gone = {"name": FORGOTTEN, "language": None, "country": None, "subdivision": None, "came_by": None}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from curate.crowd.server import persons
+from curate.crowd.server import invitations, persons, sessions
 from curate.crowd.server.alike import _tail, read_answers
 from curate.crowd.server.store import open_store
 from schemas.errors import UserError
@@ -135,3 +135,11 @@ def test_a_forgotten_person_is_gone_and_their_answers_stay(crowd_server, store, 
         assert b"zq@example.org" not in data, name
     with pytest.raises(UserError, match="no worker"):
         persons.forget(store, "ANOBODY")
+
+
+def test_the_note_of_a_forgotten_persons_invitation_goes_with_them(store):
+    code = invitations.invite(store, "Ana Quispe")
+    worker = sessions.who(store, invitations.come(store, code, "Ana", sessions.NOWHERE))
+    persons.forget(store, worker.worker_id)
+    assert "Ana" not in str(invitations.listing(store))
+    assert "Ana" not in str(next(one for one in persons.listing(store) if one.worker_id == worker.worker_id))
