@@ -18,6 +18,8 @@ from curate.commands import (
     pack,
     paying,
     people,
+    people_of_crowd,
+    recruit,
     report,
     select,
     workspace,
@@ -34,7 +36,7 @@ app = typer.Typer(
 )
 
 for stage in (
-    workspace, collect, clean, embed, crowd, hits, label, people, paying, dataset, leaks, select, export, pack, report, demo,
+    workspace, collect, clean, embed, crowd, people_of_crowd, recruit, hits, label, people, paying, dataset, leaks, select, export, pack, report, demo,
 ):  # fmt: skip
     stage.register(app)
 

@@ -46,7 +46,10 @@ def serve_command(
     ] = None,
     signup: Annotated[
         str | None,
-        typer.Option(help="open: anybody who reaches it signs up by name; closed: nobody. Default: open on loopback."),
+        typer.Option(
+            help="open: anybody who reaches it signs up by name; email: with a code sent by mail; closed: by invitation "
+            "or panel alone. Default: open on loopback, else closed."
+        ),
     ] = None,
     workspace: WorkspaceOption = None,
 ) -> None:
@@ -54,13 +57,13 @@ def serve_command(
     from curate.crowd.server.serve import serve
     from schemas.errors import UserError
 
-    if signup not in (None, "open", "closed"):
-        raise UserError(f"--signup must be open or closed, got {signup!r}")
+    if signup not in (None, "open", "email", "closed"):
+        raise UserError(f"--signup must be open, email or closed, got {signup!r}")
     url, folder = _place(db, workspace)
     if pictures is not None and not pictures.is_dir():
         raise UserError(f"--pictures {pictures}: no such folder")
     port = _port(db, workspace) if port is None else port
-    serve(url, host, port, pictures.absolute() if pictures else folder, None if signup is None else signup == "open")
+    serve(url, host, port, pictures.absolute() if pictures else folder, signup)
 
 
 def issue_command(

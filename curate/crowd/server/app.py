@@ -11,18 +11,19 @@ from starlette.responses import Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from curate.crowd.server import inbox_pages, join_pages, pages
+from curate.crowd.server import arrival_pages, inbox_pages, join_pages, pages, settings
 from curate.crowd.server.errors import WorkerError
 from curate.crowd.server.protocol import requester_endpoint
 from curate.crowd.server.store import Store
 from curate.crowd.server.visit import Visit
 
 
-def make_app(store: Store, pictures: Path | None = None, signup: bool = True) -> Starlette:
-    """The application over a store. `pictures` is the folder of original bytes; `signup` lets people in by name."""
+def make_app(store: Store, pictures: Path | None = None, signup: str = "open") -> Starlette:
+    """The application over a store. `pictures` is the folder of original bytes; `signup` lets people in by name (open), by e-mail or not at all (closed)."""
     routes = [
         Route("/", requester_endpoint, methods=["POST"]),
         *join_pages.ROUTES,
+        *arrival_pages.ROUTES,
         *pages.ROUTES,
         *inbox_pages.ROUTES,
         Mount("/static", StaticFiles(directory=Path(__file__).parent / "static")),
@@ -31,6 +32,7 @@ def make_app(store: Store, pictures: Path | None = None, signup: bool = True) ->
     app.state.store = store
     app.state.pictures = pictures
     app.state.signup = signup
+    app.state.secret = settings.secret(store)
     return app
 
 

@@ -1,4 +1,4 @@
-"""How people come in and go: sign-up and sign-out."""
+"""How people come in by name and go: sign-up and sign-out."""
 
 from __future__ import annotations
 
@@ -6,35 +6,32 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from curate.crowd.server import sessions
 from curate.crowd.server.errors import WorkerError
-from curate.crowd.server.visit import COOKIE, VISITOR, YEAR, Visit, route, set_cookie
+from curate.crowd.server.visit import COOKIE, VISITOR, Visit, offer_form, route, sign_in
 
 
 def join_page(visit: Visit) -> Response:
     """The sign-up form."""
     known = sessions.who(visit.store, visit.token)
+    form_csrf, way = sessions.csrf(visit.visitor), visit.request.app.state.signup
     if visit.json:
-        reply: Response = JSONResponse({"csrf": sessions.csrf(visit.visitor), "open": visit.request.app.state.signup})
+        reply: Response = JSONResponse({"csrf": form_csrf, "open": way == "open"})
     else:
-        form_csrf = sessions.csrf(visit.visitor)
-        reply = visit.page("join.html", worker=known, open=visit.request.app.state.signup, join_csrf=form_csrf)
-    set_cookie(visit, reply, VISITOR, visit.visitor, 24 * 3600)
-    return reply
+        reply = visit.page("join.html", worker=known, way=way, join_csrf=form_csrf)
+    return offer_form(visit, reply)
 
 
 def join(visit: Visit) -> Response:
     """Sign up by name."""
     visit.check_form(visit.request.cookies.get(VISITOR))
-    if not visit.request.app.state.signup:
+    if visit.request.app.state.signup != "open":
         raise WorkerError("closed", 403)
     simulated = visit.form.get("simulated") == "1"
-    _, token = sessions.join(visit.store, str(visit.form.get("name", "")), simulated)
-    reply = RedirectResponse("/work", 303)
-    set_cookie(visit, reply, COOKIE, token, YEAR)
-    return reply
+    _, token = sessions.join(visit.store, str(visit.form.get("name", "")), simulated, visit.place)
+    return sign_in(visit, token)
 
 
 def leave(visit: Visit) -> Response:
-    """Sign out; asked twice, since a session is all that ties a person to their record."""
+    """Sign out; asked twice, since a session may be all that ties a person to their record."""
     visit.check_form(visit.token)
     if visit.form.get("sure") != "1":
         return visit.page("leave.html")

@@ -13,7 +13,16 @@ from curate.crowd.server.schema import hits, schema_version, tables, test_runs
 
 def _to_2(connection: Connection) -> None:
     """Who people are, drafts, bonuses, blocks, messages, events, layouts, review policies."""
-    _add(connection, tables.tables["worker"], "language", "country", "subdivision", "merged_into", "forgotten_at")
+    _add(
+        connection,
+        tables.tables["worker"],
+        "language",
+        "country",
+        "subdivision",
+        "merged_into",
+        "came_by",
+        "forgotten_at",
+    )
     _add(connection, tables.tables["worker_session"], "device", "address")
     _add(connection, tables.tables["hit"], "layout_id", "assignment_review_policy", "hit_review_policy", "expiry_due")
     connection.execute(update(hits).values(expiry_due=hits.c.expires_at))

@@ -9,14 +9,15 @@ from urllib.parse import urlencode
 
 from starlette.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse, Response
 
-from curate.crowd.server import inbox, qualifying, rules, workers
+from curate.crowd.server import inbox, panels, qualifying, rules, workers
 from curate.crowd.server.errors import WorkerError
 from curate.crowd.server.labeling import Sheet, answered, sheet_of_form, sheet_of_task
 from curate.crowd.server.pictures import display_copy
 from curate.crowd.server.questions import answers_xml, parse_question
+from curate.crowd.server.sessions import Place
 from curate.crowd.server.store import now
 from curate.crowd.server.texts import word, words
-from curate.crowd.server.visit import Visit, route
+from curate.crowd.server.visit import Visit, renewed, route
 
 # A requester's own page may do as it likes inside its sandbox: an origin of its own, no cookies, no way up.
 FRAME_POLICY = (
@@ -49,8 +50,11 @@ def work(visit: Visit) -> Response:
         "done": done,
         "asked": asked,
         "unread": unread,
+        "at_panel": panels.panel_of(visit.store, worker.worker_id) is not None,
     }
-    return visit.page("work.html", clock=clock, **values)
+    reply = visit.page("work.html", clock=clock, **values)
+    started = any(group.open_assignment for group in groups)
+    return reply if started else renewed(visit, worker, reply)
 
 
 def clock(seconds: float) -> str:
@@ -184,7 +188,7 @@ def submit(visit: Visit) -> Response:
     worker = visit.worker()
     visit.check_form(visit.token)
     row = workers.assignment_of(visit.store, worker, visit.request.path_params["identifier"])
-    workers.submit(visit.store, row.assignment_id, answered(parse_question(row.question), visit.fields()))
+    workers.submit(visit.store, row.assignment_id, answered(parse_question(row.question), visit.fields()), visit.place)
     return JSONResponse({"submitted": True}) if visit.json else RedirectResponse("/work?done=1", 303)
 
 
@@ -217,7 +221,8 @@ def external_submit(visit: Visit) -> Response:
     assignment_id = next((value for name, value in fields if name == "assignmentId"), "")
     answers = [(name, value) for name, value in fields if name != "assignmentId"]
     row = workers.any_assignment(visit.store, assignment_id)
-    workers.submit(visit.store, row.assignment_id, answers_xml(answers))
+    place = Place(address=visit.place.address)  # no cookie travels out of the frame
+    workers.submit(visit.store, row.assignment_id, answers_xml(answers), place)
     headers = {"Content-Security-Policy": "default-src 'none'; frame-ancestors 'self'", "Cache-Control": "no-store"}
     return HTMLResponse(f"<!doctype html><p>{word('submitted_frame', visit.language)}</p>", headers=headers)
 

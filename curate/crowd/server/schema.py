@@ -35,6 +35,7 @@ workers = Table(
     Column("country", Text),  # ISO 3166, as the person or the panel said; what Locale requirements ask
     Column("subdivision", Text),  # ISO 3166-2 without the country
     Column("merged_into", Text),  # the worker who is the same person
+    Column("came_by", Text),  # name, email, invitation: NOTE, panel NAME
     Column("forgotten_at", Double),  # name, e-mail, devices and addresses are gone since
 )
 
@@ -65,6 +66,8 @@ email_codes = Table(
     Column("code_hash", Text, primary_key=True),
     Column("email", Text, nullable=False),
     Column("name", Text),  # of a new worker
+    Column("address", Text),  # as in worker_session, of whoever asked for it
+    Column("tries", Integer, nullable=False),  # wrong codes typed so far
     Column("created_at", Double, nullable=False),
     Column("spent_at", Double),
     Index("email_code_email", "email", "created_at"),
@@ -91,6 +94,7 @@ panels = Table(
     Column("session_parameter", Text),
     Column("completion_url", Text),  # with {code}, {worker}, {study}, {session}; missing = the code is shown
     Column("completion_code", Text),  # one for all; missing = one per worker
+    Column("min_assignments", Integer, nullable=False),  # to be submitted before somebody is done
     Column("created_at", Double, nullable=False),
     Column("closed_at", Double),
 )

@@ -15,7 +15,7 @@ from typing import Any
 
 import uvicorn
 
-from curate.crowd.server import keys
+from curate.crowd.server import keys, mail
 from curate.crowd.server.app import make_app
 from curate.crowd.server.model import service_model
 from curate.crowd.server.sender import Sender
@@ -45,8 +45,8 @@ class _Server(uvicorn.Server):
                 signal.signal(number, handler)
 
 
-def serve(db_url: str, host: str, port: int, pictures: Path | None = None, signup: bool | None = None) -> None:
-    """Serve until SIGTERM or Ctrl-C. `signup` None = open to whoever reaches a loopback address, else closed.
+def serve(db_url: str, host: str, port: int, pictures: Path | None = None, signup: str | None = None) -> None:
+    """Serve until SIGTERM or Ctrl-C. `signup` (open, email, closed) None = open on a loopback address, else closed.
 
     Raises UserError when the port is taken, the database cannot be opened, or the address is reachable from outside and no
     key was issued yet.
@@ -54,6 +54,11 @@ def serve(db_url: str, host: str, port: int, pictures: Path | None = None, signu
     store = open_store(db_url)
     try:
         local = is_loopback(host)
+        if signup == "email" and not mail.configured():
+            raise UserError(
+                "--signup email: no mail server to send codes with; set CURATE_SMTP_URL (smtp://user:password@host:587) "
+                "and CURATE_MAIL_FROM"
+            )
         if not local and keys.in_use(store) == 0:
             raise UserError(
                 f"--host {host}: other machines can reach this address, and no key was issued yet; make one first: "
@@ -61,7 +66,7 @@ def serve(db_url: str, host: str, port: int, pictures: Path | None = None, signu
             )
         service_model()  # a missing model is said now, not at the first request
         listening = listen(host, port)
-        app = make_app(store, pictures, local if signup is None else signup)
+        app = make_app(store, pictures, ("open" if local else "closed") if signup is None else signup)
         server = _Server(_config(app))
         server.url = _url(host, listening.getsockname()[1])
         with listening, Sender(store):

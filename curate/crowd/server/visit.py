@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.concurrency import run_in_threadpool
@@ -20,11 +21,13 @@ from curate.crowd.server import rules, sessions
 from curate.crowd.server.errors import WorkerError
 from curate.crowd.server.pictures import has_picture
 from curate.crowd.server.sessions import Worker
+from curate.crowd.server.settings import keyed
 from curate.crowd.server.store import Store, now
 from curate.crowd.server.texts import LANGUAGES, choose_language, word, words
 
 COOKIE = "consenso_worker"
 VISITOR = "consenso_visitor"  # before somebody has a session: ties the sign-up form to one browser
+DEVICE = "consenso_device"  # outlives sessions; only its keyed hash is kept
 YEAR = 365 * 24 * 3600
 _HERE = Path(__file__).parent
 _MAX_FIELDS = 2000
@@ -50,13 +53,26 @@ class Visit:
         )
         self.token = request.cookies.get(COOKIE)
         self.visitor = request.cookies.get(VISITOR) or secrets.token_urlsafe(24)
+        self.device = request.cookies.get(DEVICE) or secrets.token_urlsafe(24)
 
-    def worker(self) -> Worker:
-        """Who is signed in; raises WorkerError when nobody is."""
+    def worker(self, consenting: bool = False) -> Worker:
+        """Who is signed in; raises WorkerError when nobody is, or when they have not accepted the consent text.
+
+        What somebody has accepted before the words changed, they may finish.
+        """
         found = sessions.who(self.store, self.token)
         if found is None:
             raise WorkerError("sign_in", 401)
+        if not (found.consented or consenting or self.request.url.path.startswith("/assignment/")):
+            raise WorkerError("consent_needed", 403)
         return found
+
+    @property
+    def place(self) -> sessions.Place:
+        """From where this visit comes. A frame without cookies has an address alone."""
+        key, client = self.request.app.state.secret, self.request.client
+        device = keyed(key, "device", self.device)
+        return sessions.Place(device, keyed(key, "address", client.host) if client else None)
 
     @property
     def csrf(self) -> str:
@@ -81,8 +97,8 @@ class Visit:
         """A page of ours."""
         known = {"t": words(self.language), "lang": self.language, "languages": LANGUAGES, "csrf": self.csrf}
         path = self.request.url.path
-        here = path if self.request.method == "GET" else "/work"
-        body = _templates().get_template(template).render(**known, path=here, **values)
+        here, kept = (path, self._kept()) if self.request.method == "GET" else ("/work", "")
+        body = _templates().get_template(template).render(**known, path=here, kept=kept, **values)
         headers = {
             "Content-Security-Policy": PAGE_POLICY,
             "Cache-Control": "no-store",
@@ -90,8 +106,13 @@ class Visit:
         }
         reply = HTMLResponse(body, status, headers=headers)
         if self.request.query_params.get("lang") in LANGUAGES:
-            reply.set_cookie("lang", self.language, max_age=YEAR, httponly=True, samesite="lax")
+            set_cookie(self, reply, "lang", self.language, YEAR)
         return reply
+
+    def _kept(self) -> str:
+        """The query as the links to other languages keep it."""
+        rest = urlencode([pair for pair in self.request.query_params.multi_items() if pair[0] != "lang"])
+        return f"{rest}&" if rest else ""
 
     def error(self, error: WorkerError) -> Response:
         """Why something cannot be done, in the worker's language."""
@@ -99,6 +120,8 @@ class Visit:
             return JSONResponse({"error": word(error.message)}, error.status)
         if error.status == 401:
             return RedirectResponse("/join", 303)
+        if error.message == "consent_needed":
+            return RedirectResponse("/consent", 303)
         return self.page("error.html", error.status, message=word(error.message, self.language))
 
 
@@ -130,6 +153,27 @@ def set_cookie(visit: Visit, reply: Response, name: str, value: str, seconds: in
     """Give the browser a cookie that scripts cannot read and other sites do not send."""
     secure = visit.request.url.scheme == "https"
     reply.set_cookie(name, value, max_age=seconds, httponly=True, samesite="lax", secure=secure)
+
+
+def sign_in(visit: Visit, token: str, to: str = "/work") -> Response:
+    """Go on as somebody: the session's cookie, and the device's, which stays when the session ends."""
+    reply = RedirectResponse(to, 303)
+    set_cookie(visit, reply, COOKIE, token, YEAR)
+    set_cookie(visit, reply, DEVICE, visit.device, 2 * YEAR)
+    return reply
+
+
+def offer_form(visit: Visit, reply: Response) -> Response:
+    """Tie a form for people without a session to this browser; it carries `sessions.csrf(visit.visitor)`."""
+    set_cookie(visit, reply, VISITOR, visit.visitor, 24 * 3600)
+    return reply
+
+
+def renewed(visit: Visit, worker: Worker, reply: Response) -> Response:
+    """The reply, with a new session token when the old one is a week old. Only where no form of the old one is open."""
+    if not visit.json and now() - worker.since > sessions.RENEW:
+        set_cookie(visit, reply, COOKIE, sessions.renew(visit.store, visit.token or "", visit.place), YEAR)
+    return reply
 
 
 @cache

@@ -15,7 +15,7 @@ from curate.crowd.server.labeling import check_answers
 from curate.crowd.server.operations.qualifications import grant
 from curate.crowd.server.questions import Form, answers_xml, parse_answer_key, parse_question, parse_test
 from curate.crowd.server.schema import assignments, bonuses, hit_types, hits, test_runs
-from curate.crowd.server.sessions import Worker
+from curate.crowd.server.sessions import NOWHERE, Place, Worker
 from curate.crowd.server.store import Store, new_id, now, one
 from schemas.question import TaskPage
 
@@ -316,7 +316,7 @@ def _assignment(connection: Connection, assignment_id: str) -> Any:
     return one(connection, _WITH_HIT, {"id": assignment_id})
 
 
-def submit(store: Store, assignment_id: str, answer: str) -> None:
+def submit(store: Store, assignment_id: str, answer: str, place: Place = NOWHERE) -> None:
     """Keep an answer; raises WorkerError when the assignment is closed or past its deadline."""
     with store.writing() as connection:
         row = _assignment(connection, assignment_id)
@@ -335,6 +335,8 @@ def submit(store: Store, assignment_id: str, answer: str) -> None:
                 answer=answer,
                 submitted_at=time,
                 auto_approve_at=time + row.auto_approval_delay,
+                device=place.device,
+                address=place.address,
             )
         )
         connection.execute(update(hits).where(hits.c.hit_id == row.hit_id).values(pending=hits.c.pending - 1))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, Select, select, update
 
 from curate.crowd.server import events, rules
 from curate.crowd.server.errors import RequestError
 from curate.crowd.server.operations.call import Call, page
 from curate.crowd.server.operations.hits import own_hit
 from curate.crowd.server.operations.hits import shape as hit_shape
-from curate.crowd.server.schema import assignments, hits
+from curate.crowd.server.schema import assignments, hits, workers
 from curate.crowd.server.store import one
 
 OVERRIDE_WINDOW = 30 * 24 * 3600  # seconds in which a rejection can be taken back
@@ -21,7 +21,7 @@ def list_assignments_for_hit(call: Call, data: dict[str, Any]) -> dict[str, Any]
     """A page of the answers to a HIT, in the order in which they came."""
     wanted = data.get("AssignmentStatuses") or list(rules.DONE)
     table = assignments.c
-    rows = select(assignments).where(table.hit_id == data["HITId"], table.status.in_(wanted))
+    rows = _with_person().where(table.hit_id == data["HITId"], table.status.in_(wanted))
     with call.store.reading() as connection:
         own_hit(connection, call, data["HITId"])
         return page(connection, rows, [table.submitted_at, table.assignment_id], data, "Assignments", _shape)
@@ -71,7 +71,7 @@ def own_assignment(connection: Connection, call: Call, assignment_id: str) -> An
     """The answer, when it is to a HIT of the caller. One that is still being worked on is as good as none."""
     row = one(
         connection,
-        select(assignments)
+        _with_person()
         .join(hits, hits.c.hit_id == assignments.c.hit_id)
         .where(assignments.c.assignment_id == assignment_id, hits.c.requester == call.requester),
     )
@@ -80,10 +80,16 @@ def own_assignment(connection: Connection, call: Call, assignment_id: str) -> An
     return row
 
 
+def _with_person() -> Select:
+    """Assignments with who `merged_into` says the worker is: two accounts of one person answer under one id."""
+    person = workers.c.merged_into
+    return select(assignments, person).join_from(assignments, workers, workers.c.worker_id == assignments.c.worker_id)
+
+
 def _shape(row: Any) -> dict[str, Any]:
     reply = {
         "AssignmentId": row.assignment_id,
-        "WorkerId": row.worker_id,
+        "WorkerId": row.merged_into or row.worker_id,
         "HITId": row.hit_id,
         "AssignmentStatus": row.status,
         "AutoApprovalTime": row.auto_approve_at,

@@ -132,7 +132,7 @@ def test_sign_up_is_closed_where_others_reach_it(start_crowd, db, tmp_path):
         (["--db", "oracle://x"], "needs the Python package"),
         (["--db", "sqlite://"], "needs a database file"),
         (["--db", "sqlite:////no/such/folder/crowd.db"], "no such folder"),
-        (["--db", "sqlite:///x.db", "--signup", "maybe"], "must be open or closed"),
+        (["--db", "sqlite:///x.db", "--signup", "maybe"], "must be open, email or closed"),
         (["--db", "sqlite:///x.db", "--pictures", "nowhere"], "no such folder"),
         (["--db", "sqlite:///x.db", "--host", "127.0.0.1.5"], "no key was issued yet"),
     ],
