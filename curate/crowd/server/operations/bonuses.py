@@ -37,16 +37,17 @@ def send_bonus(call: Call, data: dict[str, Any]) -> dict[str, Any]:
             )
         row = own_assignment(connection, call, data["AssignmentId"])
         worker = known_worker(connection, data["WorkerId"])
-        if row.worker_id != worker.worker_id:
+        person = row.merged_into or row.worker_id  # two accounts of one person are paid as one
+        if worker.worker_id not in (person, row.worker_id):
             raise BadInput(f"WorkerId: assignment {row.assignment_id} is not by worker {worker.worker_id}")
-        values = {"requester": call.requester, "worker_id": row.worker_id, "assignment_id": row.assignment_id}
+        values = {"requester": call.requester, "worker_id": person, "assignment_id": row.assignment_id}
         connection.execute(
             insert(bonuses).values(**values, amount=data["BonusAmount"], reason=data["Reason"], granted_at=call.now)
         )
         keep_token(connection, call, "SendBonus", data, new_id())
         language = worker.language if worker.language in LANGUAGES else "en"
         subject = f"{word('bonus', language)}: ${amount:.2f}"
-        inbox.post(connection, row.worker_id, call.requester, subject, data["Reason"], call.now)
+        inbox.post(connection, person, call.requester, subject, data["Reason"], call.now)
     return {}
 
 

@@ -95,6 +95,10 @@ def test_two_accounts_become_one_person(crowd_server, store, post_hit, join):
     assert len({answer["AssignmentId"] for answer in answers}) == 2
     (answer,) = client.list_assignments_for_hit(HITId=theirs["HITId"])["Assignments"]
     assert answer["WorkerId"] == kept.worker_id
+    paid = {"WorkerId": kept.worker_id, "AssignmentId": answer["AssignmentId"]}
+    client.send_bonus(**paid, BonusAmount="0.25", Reason="thanks")  # for what the other account sent in
+    (bonus,) = client.list_bonus_payments(AssignmentId=answer["AssignmentId"])["BonusPayments"]
+    assert bonus["WorkerId"] == kept.worker_id
     assert merged.get("/work")["worker_id"] == kept.worker_id  # the other session goes on as the same person
     for hit in (both, theirs):
         assert kept.group(hit["HITTypeId"]) is None or kept.group(hit["HITTypeId"])["available"] == 0
