@@ -77,7 +77,7 @@ def issue_command(
 
     from curate.crowd.server.keys import issue
 
-    with _open(db, workspace) as store:
+    with open_crowd(db, workspace) as store:
         access_key_id, secret = issue(store, name)
     if json:
         typer.echo(dumps({"access_key_id": access_key_id, "secret_access_key": secret}))
@@ -89,7 +89,7 @@ def list_command(db: DbOption = None, workspace: WorkspaceOption = None) -> None
     """List the keys, without their secrets."""
     from curate.crowd.server.keys import listing
 
-    with _open(db, workspace) as store:
+    with open_crowd(db, workspace) as store:
         found = listing(store)
     for key in found:
         state = f"revoked {key.revoked_at:%Y-%m-%d %H:%M}" if key.revoked_at else "in use"
@@ -106,7 +106,7 @@ def revoke_command(
     """Revoke a key: it signs nothing from now on."""
     from curate.crowd.server.keys import revoke
 
-    with _open(db, workspace) as store:
+    with open_crowd(db, workspace) as store:
         revoke(store, access_key_id)
     typer.echo(f"{access_key_id} revoked")
 
@@ -131,7 +131,7 @@ def _port(db: str | None, workspace: Path | None) -> int:
     return urlsplit(endpoint).port or 8055
 
 
-def _open(db: str | None, workspace: Path | None) -> Any:
+def open_crowd(db: str | None, workspace: Path | None) -> Any:
     """The store, closed at the end of a `with` block."""
     from contextlib import closing
 

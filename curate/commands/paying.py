@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from curate.commands.options import EndpointOption, TaskOption, WorkspaceOption, YesOption, agree_first
+from curate.commands.people import WorkerArgument
 from schemas.errors import UserError
 
 if TYPE_CHECKING:
@@ -47,7 +48,6 @@ def register(app: typer.Typer) -> None:
 
 SimulatedOption = Annotated[bool, typer.Option("--simulated", help="Of simulated workers, who get no money.")]
 AssignmentsArgument = Annotated[list[str], typer.Argument(help="Assignment ids, as VOTES have them.")]
-WorkerArgument = Annotated[str, typer.Argument(help="The worker_id, as `curate workers` lists it.")]
 
 
 def collect_command(

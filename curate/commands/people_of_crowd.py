@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from curate.commands.crowd import DbOption, open_crowd
 from curate.commands.options import WorkspaceOption, YesOption
 
 if TYPE_CHECKING:
@@ -36,10 +37,6 @@ def register(app: typer.Typer) -> None:
     consent.command("unset")(unset_consent_command)
 
 
-DbOption = Annotated[
-    str | None,
-    typer.Option("--db", help="Database of the crowd, e.g. sqlite:///crowd.db; default: the workspace's crowd.db."),
-]
 UrlOption = Annotated[
     str | None,
     typer.Option("--url", help="Address at which people reach the server; default: the workspace's endpoint."),
@@ -70,7 +67,7 @@ def invite_command(
     if end_sessions and not worker:
         raise UserError("--end-sessions: say whose with --worker A…")
     base = _base(url, db, workspace)
-    with _open(db, workspace) as store:
+    with open_crowd(db, workspace) as store:
         code = invitations.invite(store, note or (f"again {worker}" if worker else ""), uses, days, worker)
         if worker and end_sessions:
             invitations.end_sessions(store, worker)
@@ -84,7 +81,7 @@ def invitations_command(db: DbOption = None, json: JsonOption = False, workspace
 
     from curate.crowd.server.invitations import listing
 
-    with _open(db, workspace) as store:
+    with open_crowd(db, workspace) as store:
         found = listing(store)
     lines = [
         f"{one.name}  {one.state:<8}{one.uses} left  until {one.expires_at:%Y-%m-%d %H:%M}  {one.note}"
@@ -105,7 +102,7 @@ def uninvite_command(
     """Revoke an invitation; who came with it stays."""
     from curate.crowd.server.invitations import revoke
 
-    with _open(db, workspace) as store:
+    with open_crowd(db, workspace) as store:
         revoke(store, invitation)
     typer.echo("the link lets nobody in any more")
 
@@ -140,7 +137,7 @@ def add_panel_command(
         "completion_code": completion_code,
     }
     base = _base(url, db, workspace)
-    with _open(db, workspace) as store:
+    with open_crowd(db, workspace) as store:
         row = panels.add(store, name, given, min_assignments)
     address = panels.arrival_url(base, row)
     _print({"panel": name, "arrival_url": address, "completion_url": row.completion_url}, json, address)
@@ -150,7 +147,7 @@ def list_panels_command(db: DbOption = None, json: JsonOption = False, workspace
     """List the panels with how many people came from each, and how many are done."""
     from curate.crowd.server.panels import listing
 
-    with _open(db, workspace) as store:
+    with open_crowd(db, workspace) as store:
         found = listing(store)
     lines = [
         f"{row.panel}  {'closed' if row.closed_at else 'open'}  {row.came} came, {row.left} done  by {row.worker_parameter}"
@@ -170,7 +167,7 @@ def panel_codes_command(
     """List who came from a panel with what they sent in and their completion code, as CSV: for paying them there."""
     from curate.crowd.server import panels, settings
 
-    with _open(db, workspace) as store:
+    with open_crowd(db, workspace) as store:
         rows = panels.codes(store, settings.secret(store), name)
     names = ("panel_worker", "worker_id", "study", "session", "submitted", "code", "left")
     body = [",".join("" if row[key] is None else str(row[key]) for key in names) for row in rows]
@@ -183,7 +180,7 @@ def close_panel_command(
     """Let nobody new arrive from a panel; who came stays."""
     from curate.crowd.server.panels import close
 
-    with _open(db, workspace) as store:
+    with open_crowd(db, workspace) as store:
         close(store, name)
     typer.echo(f"panel {name} is closed")
 
@@ -202,7 +199,7 @@ def set_consent_command(
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{file}: cannot be read as text ({error})") from error
-    with _open(db, workspace) as store:
+    with open_crowd(db, workspace) as store:
         made = set_text(store, text, version)
     typer.echo(f"version {made.version} is asked for from now on (sha256 {made.text_hash[:12]}…)")
 
@@ -211,7 +208,7 @@ def show_consent_command(db: DbOption = None, workspace: WorkspaceOption = None)
     """Print the text that is asked for, and how many people accepted it."""
     from curate.crowd.server.consent import accepted, current
 
-    with _open(db, workspace) as store:
+    with open_crowd(db, workspace) as store:
         held = current(store)
         count = accepted(store, held.version) if held else 0
     typer.echo(f"version {held.version}, accepted by {count}\n\n{held.text}" if held else "no consent is asked for")
@@ -221,7 +218,7 @@ def unset_consent_command(db: DbOption = None, workspace: WorkspaceOption = None
     """Ask for no consent any more; what was accepted stays known."""
     from curate.crowd.server.consent import unset
 
-    with _open(db, workspace) as store:
+    with open_crowd(db, workspace) as store:
         unset(store)
     typer.echo("no consent is asked for from now on")
 
@@ -232,7 +229,7 @@ def people_command(db: DbOption = None, json: JsonOption = False, workspace: Wor
 
     from curate.crowd.server.persons import listing
 
-    with _open(db, workspace) as store:
+    with open_crowd(db, workspace) as store:
         found = listing(store)
     rows = [{**asdict(person), "joined_at": person.joined_at.isoformat()} for person in found]
     _print(rows, json, *([line for person in found for line in _lines(person)] or ["nobody has come yet"]))
@@ -259,7 +256,7 @@ def merge_command(
 
     if not yes:
         typer.confirm(f"{other} becomes {worker} for good. Go on?", abort=True)
-    with _open(db, workspace) as store:
+    with open_crowd(db, workspace) as store:
         into, gone, twice = merge(store, worker, other)
     typer.echo(f"{gone} is {into} now; on {twice} HITs both had answered, and count as one person from now on")
 
@@ -270,7 +267,7 @@ def forget_command(
     """Erase a person: name, e-mail, devices, addresses, panel id, messages. The answers stay under the worker_id."""
     from curate.crowd.server.persons import facts, forget
 
-    with _open(db, workspace) as store:
+    with open_crowd(db, workspace) as store:
         known = facts(store, worker)
         if not yes:
             typer.confirm(
@@ -299,13 +296,3 @@ def _base(url: str | None, db: str | None, workspace: Path | None) -> str:
     if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
         raise UserError(f"--url {url!r} is no address; it should look like https://crowd.example.org")
     return url.rstrip("/")
-
-
-def _open(db: str | None, workspace: Path | None) -> Any:
-    """The store, closed at the end of a `with` block."""
-    from contextlib import closing
-
-    from curate.crowd.server.store import open_store
-    from curate.workspace import open_workspace
-
-    return closing(open_store(db if db is not None else open_workspace(workspace).crowd_url))
