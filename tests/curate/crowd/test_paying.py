@@ -85,16 +85,35 @@ def test_bonuses_of_a_file_killed_at_any_point_are_paid_once(open_shop: Shop, re
     assert ledger(shop) == {"reserved": 1.05, "released": -0.75, "bonus": 0.75}
 
 
-def test_a_bonus_beyond_the_budget_or_refused_by_the_endpoint_costs_nothing(
+def test_a_bonus_beyond_the_budget_is_not_paid_and_one_that_could_not_be_asked_for_waits(
     open_shop: Shop, requester: Requester
 ) -> None:
     shop, worker = open_shop, people(open_shop)[0]
     done = shop.curate("pay", "bonus", worker, "--usd", "99.71", "--reason", "x", "--yes", check=False)
     assert "this costs $99.71, the budget has $99.70 left" in done.stderr
     words = ["pay", "bonus", worker, "--usd", "1", "--reason", "x", "--yes"]
-    shop.keys = {**shop.keys, "AWS_SECRET_ACCESS_KEY": "wrong"}
+    right, shop.keys = shop.keys, {**shop.keys, "AWS_SECRET_ACCESS_KEY": "wrong"}
     assert "does not accept this key" in shop.curate(*words, check=False).stderr
-    assert ledger(shop) == {"reserved": 1.3, "released": -1.0}
+    assert ledger(shop) == {"reserved": 1.3}
+    assert paid(requester) == []
+    shop.keys = right
+    shop.curate(*words)
+    assert ledger(shop) == {"reserved": 1.3, "released": -1.0, "bonus": 1.0}
+    assert paid(requester) == [(worker, "1.00", "x")]
+
+
+def test_a_bonus_that_the_endpoint_refuses_costs_nothing(open_shop: Shop, requester: Requester) -> None:
+    shop, worker = open_shop, people(open_shop)[0]
+    with (
+        closing(shop.workspace.project()) as opened,
+        transaction(opened),
+    ):  # an assignment that the endpoint does not know
+        opened.execute("UPDATE answer SET assignment_id = 'S' WHERE worker_id = ?", (worker,))
+    words = ["pay", "bonus", worker, "--usd", "1", "--reason", "x", "--yes"]
+    for tries in (1, 2):
+        done = shop.curate(*words, check=False)
+        assert "refused SendBonus" in done.stderr
+        assert ledger(shop) == {"reserved": 0.3 + tries, "released": -tries}
     assert paid(requester) == []
 
 
