@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
@@ -179,6 +179,57 @@ def test_a_payout_is_the_same_until_something_is_earned_and_is_settled_once(
     shop.curate("pay", "bonus", people(shop)[0], "--usd", "2", "--reason", "x", "--yes")
     shop.curate("pay", "export", "c.csv", "--simulated")
     assert [row["amount_usd"] for row in csv.DictReader((root / "c.csv").open())] == ["2.00"]
+
+
+def test_twelve_workers_from_first_answer_to_payout(open_shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twelve simulated workers, one of them a spammer who got in, go through everything; every sum is the ledger's."""
+    shop = open_shop
+    task_file = shop.workspace.root / "tasks" / "apron.yaml"
+    text = task_file.read_text().replace("pictures_per_hit: 10", "pictures_per_hit: 5")
+    task_file.write_text(text.replace("pass_mark: 70", "pass_mark: 0").replace("fee_share: 0.0", "fee_share: 0.2"))
+    for name, value in shop.keys.items():
+        monkeypatch.setenv(name, value)
+    requester = Requester(shop.url)
+    shop.curate("hits", "create", "--images", "44", "--yes")
+    shop.curate("crowd", "simulate", "--workers", "12", "--seed", "3")
+    shop.curate("hits", "collect")
+    dry = shop.curate("hits", "review", "--seconds-below", "0.8", "--dry-run").stdout
+    verdicts = {
+        words[0]: words[-1] for line in dry.splitlines() if (words := line.split()) and words[0].startswith("ASIM")
+    }
+    rejected = [worker for worker, verdict in verdicts.items() if verdict == "reject"]
+    assert len(rejected) == 1, dry
+    assert {a["AssignmentStatus"] for a in answers_there(requester)} == {"Submitted"}
+
+    shop.curate("hits", "review", "--seconds-below", "0.8", "--reason", "Please look closely.", "--yes")
+    for answer in answers_there(requester):
+        wanted = "Rejected" if answer["WorkerId"] in rejected else "Approved"
+        assert answer["AssignmentStatus"] == wanted
+        if wanted == "Rejected":
+            assert answer["RequesterFeedback"].endswith("0.8 are needed to look at one. Please look closely.")
+    shop.curate("workers", "block", rejected[0], "--reason", "random answers")
+    best = next(worker for worker in people(shop) if worker not in rejected)
+    shop.curate("pay", "bonus", best, "--usd", "0.50", "--reason", "the most careful", "--yes")
+    shop.curate("pay", "export", "out.csv", "--simulated")
+    shop.curate("pay", "mark", "out.csv", "--tell")
+
+    good = sum(a["AssignmentStatus"] == "Approved" for a in answers_there(requester))
+    found = ledger(shop)
+    assert found["earned"] == pytest.approx(0.1 * good)
+    assert found["fee"] == pytest.approx(0.02 * good + 0.1)
+    assert found["paid"] == pytest.approx(found["earned"] + found["bonus"])
+    assert found["reserved"] + found["released"] == pytest.approx(0)
+    with closing(shop.workspace.project()) as opened:
+        assert owed(dues(opened, simulated=True)) == {}
+        assert budget.spent(opened, "apron") == (12 * good + 60) * CENT
+    shop.curate("aggregate")
+    votes = VOTES.read(shop.workspace.of_task("apron", "votes"))
+    assert set(votes.loc[votes["worker_id"].isin(rejected) & (votes["dropped"] != "gold"), "dropped"]) == {"rejected"}
+
+
+def answers_there(requester: Requester) -> list[dict[str, Any]]:
+    """All answers as the endpoint has them."""
+    return [answer for hit in requester.hits() for answer in requester.assignments(hit["HITId"])]
 
 
 # The rules of the ledger, without a server
