@@ -179,9 +179,10 @@ def _write(project: sqlite3.Connection, task: str, read: Read) -> tuple[int, int
             _note(project, hit.token, a)
             budget.settle(project, task, status, price, identity, hit.hit_id, worker)
     if read.over:
-        rest = max(0, hit.max_assignments - max(len(read.assignments), hit.answers)) * price.total
-        if rest:
-            budget.enter(project, f"released:{hit.token}", task, "released", -rest, hit.hit_id, note="HIT ended")
+        rest = max(0, hit.max_assignments - max(len(read.assignments), hit.answers))
+        budget.release(project, hit.token, task, rest, price, hit.hit_id, f"HIT {hit.ended or 'expired'}")
+        if rest and hit.ended is None:
+            journal.ended(project, hit.token, "expired")
         if all(a["AssignmentStatus"] != "Submitted" for a in read.assignments):
             journal.collected(project, [hit.token])
     new = sum(a["AssignmentId"] not in before for a in read.assignments)

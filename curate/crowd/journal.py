@@ -80,6 +80,11 @@ def made(project: sqlite3.Connection, token: str, hit_id: str, hit_type_id: str)
     project.execute("UPDATE ledger SET hit_id = ? WHERE entry_id = ?", (hit_id, f"reserved:{token}"))
 
 
+def ended(project: sqlite3.Connection, token: str, why: str) -> None:
+    """Note that no more workers can take a HIT: refused, stopped, expired or deleted; call it inside a transaction."""
+    project.execute("UPDATE hit_journal SET ended = ? WHERE token = ?", (why, token))
+
+
 def collected(project: sqlite3.Connection, tokens: Sequence[str]) -> None:
     """Note that all answers of these HITs have been read and judged, so that they need not be read again."""
     at = now().isoformat()

@@ -23,6 +23,10 @@ _BAD_KEY = {"UnrecognizedClientException", "InvalidSignatureException", "Invalid
 _BAD_KEY |= {"AccessDeniedException", "IncompleteSignature", "MissingAuthenticationToken", "NotAuthorized"}
 
 
+class Refused(UserError):
+    """The endpoint understood a request and says no for good: asking again would change nothing."""
+
+
 def check_endpoint(endpoint: str) -> str:
     """The endpoint's address without a trailing slash; raises UserError when it is no address, or one of the closed MTurk."""
     host = urlsplit(endpoint).hostname or endpoint
@@ -33,10 +37,6 @@ def check_endpoint(endpoint: str) -> str:
     return endpoint.rstrip("/")
 
 
-class Refused(UserError):
-    """The endpoint answered, and did not do it. Any other error leaves open whether it did."""
-
-
 class Requester:
     """Asks one endpoint. Remembers the connection, which is kept alive between calls."""
 
@@ -45,7 +45,12 @@ class Requester:
         from botocore.config import Config
 
         self.endpoint = check_endpoint(endpoint)
-        config = Config(retries={"mode": "standard", "max_attempts": 3}, connect_timeout=5, read_timeout=60)
+        config = Config(
+            retries={"mode": "standard", "max_attempts": 3},
+            connect_timeout=5,
+            read_timeout=60,
+            max_pool_connections=16,
+        )
         self.client = boto3.Session().client("mturk", endpoint_url=self.endpoint, region_name=REGION, config=config)
 
     def balance_usd(self) -> float:
@@ -254,9 +259,10 @@ class Requester:
                 f"{self.endpoint}: no crowd answers there. Start one with `curate crowd serve`, or name another with --endpoint"
             ) from error
         except aws.ClientError as error:
-            raise Refused(self._refusal(operation, error)) from error
+            final = error.response.get("Error", {}).get("Code") == "RequestError"
+            raise (Refused if final else UserError)(self._refusal(operation, error)) from error
         except aws.ParamValidationError as error:
-            raise Refused(f"{operation} cannot be asked like that: {' '.join(str(error).split())}") from error
+            raise UserError(f"{operation} cannot be asked like that: {' '.join(str(error).split())}") from error
 
     def _refusal(self, operation: str, error: Any) -> str:
         fault = error.response.get("Error", {})

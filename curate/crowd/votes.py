@@ -22,12 +22,13 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
+PILOT = "pilot"  # purpose of a HIT whose votes do not count, and the reason that they carry
 SIMULATED = "ASIM"  # how the worker ids of simulated people begin
 BATCH = 2000  # answers turned into votes at once
 ORDER = [("submitted_at", "ascending"), ("assignment_id", "ascending"), ("image_id", "ascending")]
 
 _NEW = """
-SELECT a.*, j.images, j.hit_id, j.task, j.round, j.endpoint FROM answer a JOIN hit_journal j ON j.token = a.token
+SELECT a.*, j.images, j.hit_id, j.task, j.round, j.endpoint, j.purpose FROM answer a JOIN hit_journal j ON j.token = a.token
 WHERE j.task = ? AND a.assignment_id NOT IN (SELECT assignment_id FROM held)
 ORDER BY a.submitted_at, a.assignment_id
 """
@@ -159,7 +160,7 @@ def votes_of(answer: Mapping[str, Any] | sqlite3.Row, task: Task) -> list[dict[s
     A gold picture is dropped as gold, an unseen one as such, an answer that is no class (or is missing) as an invalid label.
 
     Args:
-        answer: a row of the table `answer` with hit_id, task, round, endpoint and images of its HIT.
+        answer: a row of the table `answer` with hit_id, task, round, endpoint, purpose and images of its HIT.
     """
     fields = parse_answers(answer["xml"], answer["assignment_id"])
     images = json.loads(answer["images"])
@@ -188,7 +189,7 @@ def votes_of(answer: Mapping[str, Any] | sqlite3.Row, task: Task) -> list[dict[s
                 "answer": said,
                 "label": label,
                 "seconds": _seconds(fields.get(SECONDS + asked["image_id"]), share),
-                "dropped": _dropped(asked["chosen_by"], said, label),
+                "dropped": _dropped(asked["chosen_by"], said, label) or (PILOT if answer["purpose"] == PILOT else None),
             }
         )
     return rows

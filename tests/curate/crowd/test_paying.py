@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
@@ -85,16 +85,35 @@ def test_bonuses_of_a_file_killed_at_any_point_are_paid_once(open_shop: Shop, re
     assert ledger(shop) == {"reserved": 1.05, "released": -0.75, "bonus": 0.75}
 
 
-def test_a_bonus_beyond_the_budget_or_refused_by_the_endpoint_costs_nothing(
+def test_a_bonus_beyond_the_budget_is_not_paid_and_one_that_could_not_be_asked_for_waits(
     open_shop: Shop, requester: Requester
 ) -> None:
     shop, worker = open_shop, people(open_shop)[0]
     done = shop.curate("pay", "bonus", worker, "--usd", "99.71", "--reason", "x", "--yes", check=False)
     assert "this costs $99.71, the budget has $99.70 left" in done.stderr
     words = ["pay", "bonus", worker, "--usd", "1", "--reason", "x", "--yes"]
-    shop.keys = {**shop.keys, "AWS_SECRET_ACCESS_KEY": "wrong"}
+    right, shop.keys = shop.keys, {**shop.keys, "AWS_SECRET_ACCESS_KEY": "wrong"}
     assert "does not accept this key" in shop.curate(*words, check=False).stderr
-    assert ledger(shop) == {"reserved": 1.3, "released": -1.0}
+    assert ledger(shop) == {"reserved": 1.3}
+    assert paid(requester) == []
+    shop.keys = right
+    shop.curate(*words)
+    assert ledger(shop) == {"reserved": 1.3, "released": -1.0, "bonus": 1.0}
+    assert paid(requester) == [(worker, "1.00", "x")]
+
+
+def test_a_bonus_that_the_endpoint_refuses_costs_nothing(open_shop: Shop, requester: Requester) -> None:
+    shop, worker = open_shop, people(open_shop)[0]
+    with (
+        closing(shop.workspace.project()) as opened,
+        transaction(opened),
+    ):  # an assignment that the endpoint does not know
+        opened.execute("UPDATE answer SET assignment_id = 'S' WHERE worker_id = ?", (worker,))
+    words = ["pay", "bonus", worker, "--usd", "1", "--reason", "x", "--yes"]
+    for tries in (1, 2):
+        done = shop.curate(*words, check=False)
+        assert "refused SendBonus" in done.stderr
+        assert ledger(shop) == {"reserved": 0.3 + tries, "released": -tries}
     assert paid(requester) == []
 
 
@@ -160,6 +179,57 @@ def test_a_payout_is_the_same_until_something_is_earned_and_is_settled_once(
     shop.curate("pay", "bonus", people(shop)[0], "--usd", "2", "--reason", "x", "--yes")
     shop.curate("pay", "export", "c.csv", "--simulated")
     assert [row["amount_usd"] for row in csv.DictReader((root / "c.csv").open())] == ["2.00"]
+
+
+def test_twelve_workers_from_first_answer_to_payout(open_shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twelve simulated workers, one of them a spammer who got in, go through everything; every sum is the ledger's."""
+    shop = open_shop
+    task_file = shop.workspace.root / "tasks" / "apron.yaml"
+    text = task_file.read_text().replace("pictures_per_hit: 10", "pictures_per_hit: 5")
+    task_file.write_text(text.replace("pass_mark: 70", "pass_mark: 0").replace("fee_share: 0.0", "fee_share: 0.2"))
+    for name, value in shop.keys.items():
+        monkeypatch.setenv(name, value)
+    requester = Requester(shop.url)
+    shop.curate("hits", "create", "--images", "44", "--yes")
+    shop.curate("crowd", "simulate", "--workers", "12", "--seed", "3")
+    shop.curate("hits", "collect")
+    dry = shop.curate("hits", "review", "--seconds-below", "0.8", "--dry-run").stdout
+    verdicts = {
+        words[0]: words[-1] for line in dry.splitlines() if (words := line.split()) and words[0].startswith("ASIM")
+    }
+    rejected = [worker for worker, verdict in verdicts.items() if verdict == "reject"]
+    assert len(rejected) == 1, dry
+    assert {a["AssignmentStatus"] for a in answers_there(requester)} == {"Submitted"}
+
+    shop.curate("hits", "review", "--seconds-below", "0.8", "--reason", "Please look closely.", "--yes")
+    for answer in answers_there(requester):
+        wanted = "Rejected" if answer["WorkerId"] in rejected else "Approved"
+        assert answer["AssignmentStatus"] == wanted
+        if wanted == "Rejected":
+            assert answer["RequesterFeedback"].endswith("0.8 are needed to look at one. Please look closely.")
+    shop.curate("workers", "block", rejected[0], "--reason", "random answers")
+    best = next(worker for worker in people(shop) if worker not in rejected)
+    shop.curate("pay", "bonus", best, "--usd", "0.50", "--reason", "the most careful", "--yes")
+    shop.curate("pay", "export", "out.csv", "--simulated")
+    shop.curate("pay", "mark", "out.csv", "--tell")
+
+    good = sum(a["AssignmentStatus"] == "Approved" for a in answers_there(requester))
+    found = ledger(shop)
+    assert found["earned"] == pytest.approx(0.1 * good)
+    assert found["fee"] == pytest.approx(0.02 * good + 0.1)
+    assert found["paid"] == pytest.approx(found["earned"] + found["bonus"])
+    assert found["reserved"] + found["released"] == pytest.approx(0)
+    with closing(shop.workspace.project()) as opened:
+        assert owed(dues(opened, simulated=True)) == {}
+        assert budget.spent(opened, "apron") == (12 * good + 60) * CENT
+    shop.curate("aggregate")
+    votes = VOTES.read(shop.workspace.of_task("apron", "votes"))
+    assert set(votes.loc[votes["worker_id"].isin(rejected) & (votes["dropped"] != "gold"), "dropped"]) == {"rejected"}
+
+
+def answers_there(requester: Requester) -> list[dict[str, Any]]:
+    """All answers as the endpoint has them."""
+    return [answer for hit in requester.hits() for answer in requester.assignments(hit["HITId"])]
 
 
 # The rules of the ledger, without a server

@@ -45,7 +45,7 @@ def answer(
     return {
         "assignment_id": f"S{number}", "worker_id": worker, "status": status, "accepted_at": at, "submitted_at": at + 30,
         "xml": answers(**fields), "hit_id": "H", "task": "apron", "round": 1, "endpoint": "http://here",
-        "images": json.dumps([{"image_id": name, "chosen_by": why} for name, why in pairs]),
+        "purpose": "label", "images": json.dumps([{"image_id": name, "chosen_by": why} for name, why in pairs]),
     }  # fmt: skip
 
 
@@ -59,6 +59,11 @@ def test_each_picture_of_the_hit_becomes_a_vote_with_the_reason_why_it_may_not_c
     assert facts(rows, "label") == ["dots", None, None, None, "plain"]
     assert facts(rows, "answer") == ["dots", "cannot_see", "dotz", None, "plain"]
     assert facts(rows, "dropped") == [None, "cannot see the picture", "invalid label", "invalid label", "gold"]
+
+
+def test_votes_of_a_pilot_say_so() -> None:
+    rows = votes_of({**answer("a", "g:gold", a="dots", g="dots"), "purpose": "pilot"}, TASK)
+    assert facts(rows, "dropped") == ["pilot", "gold"]
 
 
 def test_fields_that_nobody_asked_for_are_left_out() -> None:
