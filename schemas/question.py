@@ -44,6 +44,13 @@ class PictureAsked(_Part):
     url: str
 
 
+class PracticePicture(PictureAsked):
+    """A picture to learn on: the page says at once whether the answer was right, and why."""
+
+    label: str
+    explanation: str = ""
+
+
 class TaskPage(_Part):
     """Everything the labeling page needs."""
 
@@ -55,6 +62,7 @@ class TaskPage(_Part):
     taxonomy_version: int
     choices: list[Choice]
     pictures: list[PictureAsked]
+    practice: list[PracticePicture] = Field(default_factory=list, description="shown before the entry test, on demand")
 
 
 def embed(page: TaskPage) -> str:

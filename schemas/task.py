@@ -100,6 +100,18 @@ class Crowd(_Part):
     fee_share: float = Field(0, ge=0, le=1, description="fee of the endpoint on each reward; our own server takes none")
     minutes: int = Field(30, ge=1, le=60 * 24, description="time a worker has for one HIT")
     lifetime_days: float = Field(7, gt=0, le=365, description="how long a HIT can be accepted")
+    min_hourly_usd: float = Field(
+        6.0, ge=0, description="`hits create` warns where the reward pays less an hour; 0 never warns"
+    )
+    seconds_per_picture: float = Field(
+        5.0, gt=0, le=600, description="expected, until a pilot or votes have measured it"
+    )
+    gold_exposure: int = Field(
+        10,
+        ge=1,
+        le=1000,
+        description="most HITs in which one hidden gold picture stands, so the most often one worker sees it",
+    )
     auto_approve_days: float = Field(3, ge=0, le=30, description="an answer nobody judged is approved after this")
 
     @model_validator(mode="after")
