@@ -14,6 +14,7 @@ from curate.commands import (
     export,
     hits,
     label,
+    layouts,
     leaks,
     pack,
     paying,
@@ -36,7 +37,7 @@ app = typer.Typer(
 )
 
 for stage in (
-    workspace, collect, clean, embed, crowd, people_of_crowd, recruit, hits, label, people, paying, dataset, leaks, select, export, pack, report, demo,
+    workspace, collect, clean, embed, crowd, people_of_crowd, recruit, layouts, hits, label, people, paying, dataset, leaks, select, export, pack, report, demo,
 ):  # fmt: skip
     stage.register(app)
 

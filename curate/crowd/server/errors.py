@@ -45,9 +45,13 @@ class NotSigned(RequestError):
 
 
 class WorkerError(Exception):
-    """A worker cannot do this now; the page says why. `status` is the HTTP status."""
+    """A worker cannot do this now; the page says why. `status` is the HTTP status.
 
-    def __init__(self, message: str, status: int = 409) -> None:
+    `message` is a key of `texts`, or the words themselves; `values` stand in its braces.
+    """
+
+    def __init__(self, message: str, status: int = 409, **values: object) -> None:
         super().__init__(message)
         self.message = message
         self.status = status
+        self.values = values

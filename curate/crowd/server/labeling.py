@@ -6,8 +6,10 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from curate.crowd.server.answers import check_answers, form_answers_xml
 from curate.crowd.server.errors import WorkerError
-from curate.crowd.server.questions import Asked, Form, Question, answers_xml
+from curate.crowd.server.forms import Form, Question
+from curate.crowd.server.questions import Asked, answers_xml
 from schemas.question import CANNOT_SEE, SECONDS, Choice, TaskPage, say
 
 _POOL = "1234567890qwertyuiopasdfghjklzxcvbnm"
@@ -104,7 +106,7 @@ def _item(
         keys = hotkeys(choices)
     pictures = [_address(url, here) for url in question.pictures]
     answers = _answers([c.model_copy(update={"hotkey": keys[c.key]}) for c in choices], language, here)
-    return Item(question.id, question.texts, pictures, answers, question.several, question.required or bool(choices))
+    return Item(question.id, question.texts, pictures, answers, question.several, question.required)
 
 
 def _answers(choices: Sequence[Choice], language: str, here: Callable[[str], bool]) -> list[Answer]:
@@ -149,7 +151,7 @@ def answered(asked: Asked, fields: Sequence[tuple[str, str]]) -> str:
     if asked.task:
         return _of_task(asked.task, dict(fields))
     if asked.form:
-        return _of_form(asked.form, check_answers(asked.form, fields))
+        return form_answers_xml(check_answers(asked.form, fields))
     raise WorkerError("no_assignment", 404)  # a page in a frame sends to /mturk/externalSubmit
 
 
@@ -167,25 +169,3 @@ def _of_task(task: TaskPage, given: dict[str, str]) -> str:
         if len(seconds) <= _LONGEST_SECONDS and re.fullmatch(r"\d+(\.\d+)?", seconds, re.ASCII):
             fields.append((SECONDS + picture.image_id, seconds))
     return answers_xml(fields)
-
-
-def _of_form(form: Form, answers: dict[str, list[str]]) -> str:
-    chosen = [question.id for question in form.questions if question.choices]
-    return answers_xml([(name, value) for name, values in answers.items() for value in values], chosen)
-
-
-def check_answers(form: Form, fields: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
-    """The answers by question; raises WorkerError for a question left out or a choice that is none."""
-    given: dict[str, list[str]] = {}
-    for name, value in fields:
-        given.setdefault(name, []).append(value)
-    answers = {}
-    for question in form.questions:
-        values = [value for value in given.get(question.id, []) if value.strip()]
-        known = {choice.id for choice in question.choices}
-        if (known and not known.issuperset(values)) or (len(values) > 1 and not question.several):
-            raise WorkerError("bad_answer", 400)
-        if not values and (question.required or known):
-            raise WorkerError("not_all", 400)
-        answers[question.id] = values
-    return answers

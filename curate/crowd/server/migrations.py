@@ -24,7 +24,15 @@ def _to_2(connection: Connection) -> None:
         "forgotten_at",
     )
     _add(connection, tables.tables["worker_session"], "device", "address")
-    _add(connection, tables.tables["hit"], "layout_id", "assignment_review_policy", "hit_review_policy", "expiry_due")
+    _add(
+        connection,
+        tables.tables["hit"],
+        "layout_id",
+        "assignment_review_policy",
+        "hit_review_policy",
+        "expiry_due",
+        "review_waiting",
+    )
     connection.execute(update(hits).values(expiry_due=hits.c.expires_at))
     _add(connection, tables.tables["assignment"], "device", "address")
     _add(connection, test_runs, "status", "judged_at", "reason", default={"status": "'Granted'"})

@@ -10,11 +10,13 @@ from urllib.parse import urlencode
 from starlette.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse, Response
 
 from curate.crowd.server import inbox, panels, qualifying, rules, workers
+from curate.crowd.server.answers import AnswerError
 from curate.crowd.server.errors import WorkerError
+from curate.crowd.server.form_page import form_page
+from curate.crowd.server.forms import Form, Question
 from curate.crowd.server.labeling import Sheet, answered, sheet_of_form, sheet_of_task
 from curate.crowd.server.pictures import display_copy
 from curate.crowd.server.questions import answers_xml, parse_question
-from curate.crowd.server.sessions import Place
 from curate.crowd.server.store import now
 from curate.crowd.server.texts import word, words
 from curate.crowd.server.visit import Visit, renewed, route
@@ -68,15 +70,7 @@ def test_page(visit: Visit) -> Response:
     test = workers.test_for(visit.store, worker, visit.request.path_params["identifier"])
     seconds_left = qualifying.start_test(visit.store, worker, test.qualification_type_id)
     if visit.json:
-        questions = [
-            {
-                "id": question.id,
-                "text": " ".join(question.texts),
-                "pictures": question.pictures,
-                "choices": [asdict(choice) for choice in question.choices],
-            }
-            for question in test.form.questions
-        ]
+        questions = [_question_facts(question) for question in test.form.questions]
         return JSONResponse(
             {
                 "name": test.name,
@@ -86,6 +80,8 @@ def test_page(visit: Visit) -> Response:
                 "csrf": visit.csrf,
             }
         )
+    if not test.form.simple:
+        return _test_form(visit, test, seconds_left)
     sheet = sheet_of_form(test.form, test.name, test.task, visit.language, visit.has_picture)
     values: dict[str, Any] = {
         "sheet": sheet,
@@ -97,11 +93,22 @@ def test_page(visit: Visit) -> Response:
     return visit.page("sheet.html", script=_script_words(visit.language), **values)
 
 
+def _test_form(visit: Visit, test: workers.Test, seconds_left: int, error: AnswerError | None = None) -> Response:
+    return form_page(visit, test.form, f"/test/{test.qualification_type_id}", test.name, seconds_left, error, test=test)
+
+
 def take_test(visit: Visit) -> Response:
     """The answers of a test."""
     worker = visit.worker()
     visit.check_form(visit.token)
-    result = workers.take_test(visit.store, worker, visit.request.path_params["identifier"], visit.fields())
+    identifier = visit.request.path_params["identifier"]
+    try:
+        result = workers.take_test(visit.store, worker, identifier, visit.fields())
+    except AnswerError as error:
+        test = workers.test_for(visit.store, worker, identifier)
+        if visit.json or test.form.simple:
+            raise
+        return _test_form(visit, test, qualifying.start_test(visit.store, worker, identifier), error)
     if visit.json:
         return JSONResponse({"score": result.score, "passed": result.passed, "pass_mark": result.pass_mark})
     return visit.page("result.html", result=result)
@@ -126,15 +133,30 @@ def assignment_page(visit: Visit) -> Response:
     if visit.json:
         task = asked.task.model_dump() if asked.task else None
         facts = {"assignment_id": row.assignment_id, "hit_id": row.hit_id, "task": task, "csrf": visit.csrf}
+        if asked.form:
+            facts["questions"] = [_question_facts(question) for question in asked.form.questions]
         return JSONResponse(facts)
     left = max(0, int(row.deadline - now()))
     if asked.task:
         cannot_see = words(visit.language)["cannot_see"]
         return _sheet(visit, sheet_of_task(asked.task, visit.language, cannot_see, visit.has_picture), row, left)
+    if asked.form and not asked.form.simple:
+        return _hit_form(visit, row, asked.form)
     if asked.form:
         return _sheet(visit, sheet_of_form(asked.form, row.title, None, visit.language, visit.has_picture), row, left)
     url = _frame_url(visit, row, asked.url)
     return visit.page("frame.html", row=row, frame_url=url, seconds_left=left)
+
+
+def _question_facts(question: Question) -> dict[str, Any]:
+    """A question of a form, for programs."""
+    choices = [{"id": choice.id, "text": choice.text} for choice in question.choices]
+    return {"id": question.id, "text": " ".join(question.texts), "pictures": question.pictures, "choices": choices}
+
+
+def _hit_form(visit: Visit, row: Any, form: Form, error: AnswerError | None = None) -> Response:
+    action, left = f"/assignment/{row.assignment_id}", max(0, int(row.deadline - now()))
+    return form_page(visit, form, action, row.title, left, error, give_back=f"{action}/return")
 
 
 def _sheet(visit: Visit, sheet: Sheet, row: Any, left: int) -> Response:
@@ -188,7 +210,14 @@ def submit(visit: Visit) -> Response:
     worker = visit.worker()
     visit.check_form(visit.token)
     row = workers.assignment_of(visit.store, worker, visit.request.path_params["identifier"])
-    workers.submit(visit.store, row.assignment_id, answered(parse_question(row.question), visit.fields()), visit.place)
+    asked = parse_question(row.question)
+    try:
+        answer = answered(asked, visit.fields())
+    except AnswerError as error:
+        if visit.json or asked.form is None or asked.form.simple or row.status != workers.OPEN:
+            raise
+        return _hit_form(visit, row, asked.form, error)
+    workers.submit(visit.store, row.assignment_id, answer, visit.place)
     return JSONResponse({"submitted": True}) if visit.json else RedirectResponse("/work?done=1", 303)
 
 
@@ -221,8 +250,9 @@ def external_submit(visit: Visit) -> Response:
     assignment_id = next((value for name, value in fields if name == "assignmentId"), "")
     answers = [(name, value) for name, value in fields if name != "assignmentId"]
     row = workers.any_assignment(visit.store, assignment_id)
-    place = Place(address=visit.place.address)  # no cookie travels out of the frame
-    workers.submit(visit.store, row.assignment_id, answers_xml(answers), place)
+    if not answers:  # QuestionFormAnswers cannot be empty
+        raise WorkerError("no_fields", 400)
+    workers.submit(visit.store, row.assignment_id, answers_xml(answers))
     headers = {"Content-Security-Policy": "default-src 'none'; frame-ancestors 'self'", "Cache-Control": "no-store"}
     return HTMLResponse(f"<!doctype html><p>{word('submitted_frame', visit.language)}</p>", headers=headers)
 

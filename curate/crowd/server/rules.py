@@ -69,14 +69,29 @@ def _unjudged(now: Any) -> ColumnElement[bool]:
     return and_(assignments.c.status == "Submitted", assignments.c.auto_approve_at <= now)
 
 
+def unreviewed(now: Any) -> ColumnElement[bool]:
+    """The condition under which a HIT's time is over and its review policy has not run yet."""
+    return and_(
+        hits.c.review_waiting.is_(True), hits.c.expires_at <= now, hits.c.pending == 0, hits.c.disposed_at.is_(None)
+    )
+
+
+_UNREVIEWED = exists().where(unreviewed(bindparam("now")))
 _PLACE = select(workers.c.country, workers.c.subdivision).where(workers.c.worker_id == bindparam("id"))
 _ANYTHING_DUE = select(
-    or_(exists().where(_overdue(bindparam("now"))), exists().where(_unjudged(bindparam("now"))), events.ANY_EXPIRED)
+    or_(
+        exists().where(_overdue(bindparam("now"))),
+        exists().where(_unjudged(bindparam("now"))),
+        events.ANY_EXPIRED,
+        _UNREVIEWED,
+    )
 )  # asked before every request, so built once
 
 
 def settle(store: Store, now: float) -> None:
-    """Abandon what is past its deadline, approve what nobody judged in time, tell of HITs that expired."""
+    """Abandon what is past its deadline, approve what nobody judged in time, tell of HITs that expired, run their review policies."""
+    from curate.crowd.server import reviewing  # which judges by these rules
+
     with store.reading() as connection:
         if not connection.scalar(_ANYTHING_DUE, {"now": now}):
             return
@@ -84,6 +99,7 @@ def settle(store: Store, now: float) -> None:
         events.tell_expired(connection, now)
         _abandon(connection, _overdue(now), now)
         _approve(connection, _unjudged(now))
+        reviewing.settle(connection, now)
 
 
 def _abandon(connection: Connection, overdue: ColumnElement[bool], now: float) -> None:

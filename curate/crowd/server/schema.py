@@ -218,6 +218,8 @@ hits = Table(
     Column("hit_review_policy", Text),
     Column("expiry_due", Double),  # expires_at until that moment has been noticed, then missing
     Index("hit_expiry", "expiry_due"),
+    Column("review_waiting", Boolean),  # the HIT-level policy has to run once nothing more can come in
+    Index("hit_review", "review_waiting", "expires_at"),
     Index("hit_open", "hit_type_id", "expires_at"),
     Index("hit_requester", "requester", "seq"),
 )

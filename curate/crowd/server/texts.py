@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from curate.crowd.server.errors import WorkerError
+
 LANGUAGES = {"en": "English", "es": "Español", "pt": "Português"}
 
 _TEXTS: Mapping[str, tuple[str, str, str]] = {
@@ -212,6 +214,26 @@ _TEXTS: Mapping[str, tuple[str, str, str]] = {
     "bad_name": ("Please give a name of 1 to 80 characters.", "Escriba un nombre de 1 a 80 caracteres.", "Escreva um nome de 1 a 80 caracteres."),
     "bad_answer": ("An answer is not one of the choices.", "Una respuesta no es una de las opciones.", "Uma resposta não é uma das opções."),
     "not_all": ("Please answer every question.", "Responda todas las preguntas.", "Responda todas as perguntas."),
+    "no_fields": ("This page sent no answer at all.", "Esta página no envió ninguna respuesta.", "Esta página não enviou nenhuma resposta."),
+    "too_few": ("Choose at least {n}.", "Elija al menos {n}.", "Escolha pelo menos {n}."),
+    "too_many": ("Choose {n} at most.", "Elija {n} como máximo.", "Escolha {n} no máximo."),
+    "other_empty": ("Please write your own answer.", "Escriba su propia respuesta.", "Escreva sua própria resposta."),
+    "not_number": ("Please write a number, with digits.", "Escriba un número, con cifras.", "Escreva um número, com algarismos."),
+    "too_small": ("The number must be at least {n}.", "El número debe ser al menos {n}.", "O número deve ser pelo menos {n}."),
+    "too_big": ("The number must be {n} at most.", "El número debe ser {n} como máximo.", "O número deve ser {n} no máximo."),
+    "too_short": ("Please write at least {n} characters.", "Escriba al menos {n} caracteres.", "Escreva pelo menos {n} caracteres."),
+    "too_long": ("Please write {n} characters at most.", "Escriba {n} caracteres como máximo.", "Escreva {n} caracteres no máximo."),
+    "bad_format": ("This answer does not have the form that was asked for.", "La respuesta no tiene la forma pedida.", "A resposta não tem a forma pedida."),
+    "other_answer": ("Another answer", "Otra respuesta", "Outra resposta"),
+    "choose_one": ("Choose …", "Elija …", "Escolha …"),
+    "required": ("required", "obligatoria", "obrigatória"),
+    "open_window": ("Open in a window of its own", "Abrir en otra ventana", "Abrir em outra janela"),
+    "fix_answers": (
+        "Nothing was sent yet: please look at the questions marked below.",
+        "Aún no se envió nada: revise las preguntas marcadas abajo.",
+        "Nada foi enviado ainda: revise as perguntas marcadas abaixo.",
+    ),
+    "between": ("Choose {least} to {most}.", "Elija de {least} a {most}.", "Escolha de {least} a {most}."),
     "no_work": ("no work left", "no queda trabajo", "não há mais trabalho"),
     "not_qualified": ("not qualified", "no está habilitado", "não está habilitado"),
     "no_test": ("There is no such test.", "No existe esa prueba.", "Esse teste não existe."),
@@ -256,6 +278,12 @@ def words(language: str) -> dict[str, str]:
 def word(key: str, language: str = "en") -> str:
     """One text; an unknown key is its own text."""
     return words(language).get(key, key)
+
+
+def fault(error: WorkerError, language: str = "en") -> str:
+    """Why somebody cannot do something, with the numbers that it depends on."""
+    text = word(error.message, language)
+    return text.format(**error.values) if error.values else text
 
 
 def choose_language(asked: str | None, kept: str | None, accepted: str) -> str:

@@ -23,7 +23,7 @@ from curate.crowd.server.pictures import has_picture
 from curate.crowd.server.sessions import Worker
 from curate.crowd.server.settings import keyed
 from curate.crowd.server.store import Store, now
-from curate.crowd.server.texts import LANGUAGES, choose_language, word, words
+from curate.crowd.server.texts import LANGUAGES, choose_language, fault, words
 
 COOKIE = "consenso_worker"
 VISITOR = "consenso_visitor"  # before somebody has a session: ties the sign-up form to one browser
@@ -33,7 +33,7 @@ _HERE = Path(__file__).parent
 _MAX_FIELDS = 2000
 # Our pages load nothing but their own files, and pictures from wherever the requester keeps them.
 PAGE_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src * data: blob:; connect-src 'self'; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src * data: blob:; media-src *; connect-src 'self'; "
     "form-action 'self'; frame-src 'self' https: http:; base-uri 'none'; frame-ancestors 'none'"
 )
 _log = logging.getLogger("curate.crowd")
@@ -117,12 +117,12 @@ class Visit:
     def error(self, error: WorkerError) -> Response:
         """Why something cannot be done, in the worker's language."""
         if self.json:
-            return JSONResponse({"error": word(error.message)}, error.status)
+            return JSONResponse({"error": fault(error)}, error.status)
         if error.status == 401:
             return RedirectResponse("/join", 303)
         if error.message == "consent_needed":
             return RedirectResponse("/consent", 303)
-        return self.page("error.html", error.status, message=word(error.message, self.language))
+        return self.page("error.html", error.status, message=fault(error, self.language))
 
 
 Handler = Callable[[Visit], Response]

@@ -9,11 +9,11 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, exists, func, insert, select, update
 
-from curate.crowd.server import events, qualifying, rules
+from curate.crowd.server import events, qualifying, reviewing, rules
+from curate.crowd.server.answers import check_answers, form_answers_xml
 from curate.crowd.server.errors import WorkerError
-from curate.crowd.server.labeling import check_answers
 from curate.crowd.server.operations.qualifications import grant
-from curate.crowd.server.questions import Form, answers_xml, parse_answer_key, parse_question, parse_test
+from curate.crowd.server.questions import Form, parse_answer_key, parse_question, parse_test
 from curate.crowd.server.schema import assignments, bonuses, hit_types, hits, test_runs
 from curate.crowd.server.sessions import NOWHERE, Place, Worker
 from curate.crowd.server.store import Store, new_id, now, one
@@ -216,15 +216,14 @@ def take_test(store: Store, worker: Worker, identifier: str, fields: Sequence[tu
         kind = qualifying.type_of(connection, identifier)
         qualifying.end_test(connection, kind, worker.worker_id, now())
         answers = check_answers(test.form, fields)
-        score = parse_answer_key(kind.answer_key).score(answers) if kind.answer_key else None
-        chosen = [question.id for question in test.form.questions if question.choices]
-        pairs = [(question, value) for question, values in answers.items() for value in values]
+        marks = {answer.question: answer.marks for answer in answers}
+        score = parse_answer_key(kind.answer_key).score(marks) if kind.answer_key else None
         connection.execute(
             insert(test_runs).values(
                 run_id=new_id(),
                 qualification_type_id=identifier,
                 worker_id=worker.worker_id,
-                answer=answers_xml(pairs, chosen),
+                answer=form_answers_xml(answers),
                 score=score,
                 submitted_at=now(),
                 status="Pending" if score is None else "Granted",
@@ -340,6 +339,8 @@ def submit(store: Store, assignment_id: str, answer: str, place: Place = NOWHERE
             )
         )
         connection.execute(update(hits).where(hits.c.hit_id == row.hit_id).values(pending=hits.c.pending - 1))
+        if row.assignment_review_policy or row.hit_review_policy:
+            reviewing.after_submit(connection, row.hit_id, assignment_id, time)
         events.record(connection, "AssignmentSubmitted", row.hit_id, time, assignment_id)
         rules.tell_reviewable(connection, row.hit_id, time)
 

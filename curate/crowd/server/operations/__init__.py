@@ -15,6 +15,7 @@ from curate.crowd.server.operations import (
     notifications,
     qualifications,
     requests,
+    review_policies,
 )
 from curate.crowd.server.operations.call import Call
 
@@ -30,4 +31,5 @@ OPERATIONS: Mapping[str, Operation] = {
     **messages.OPERATIONS,
     **notifications.OPERATIONS,
     **requests.OPERATIONS,
+    **review_policies.OPERATIONS,
 }

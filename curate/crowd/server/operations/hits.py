@@ -9,11 +9,13 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
-from curate.crowd.server import events, rules
+from curate.crowd.server import events, reviewing, rules
 from curate.crowd.server.errors import BadInput, RequestError
+from curate.crowd.server.layouts import question_of_layout
 from curate.crowd.server.operations.call import Call, bounded, keep_token, page, seen_token
 from curate.crowd.server.operations.qualifications import check_requirements, known_type
 from curate.crowd.server.questions import parse_question
+from curate.crowd.server.review_policies import read_known_answers, read_plurality
 from curate.crowd.server.schema import hit_types, hits
 from curate.crowd.server.store import new_id, one
 
@@ -86,7 +88,11 @@ def _create(call: Call, operation: str, data: dict[str, Any], type_id: Any) -> d
             "hit_id": new_id(),
             "hit_type_id": type_id(connection),
             "requester": call.requester,
-            "question": data["Question"],
+            "question": data.get("Question") or question_of_layout(connection, call.requester, data),
+            "layout_id": data.get("HITLayoutId"),
+            "assignment_review_policy": _json(data.get("AssignmentReviewPolicy")),
+            "hit_review_policy": _json(data.get("HITReviewPolicy")),
+            "review_waiting": "HITReviewPolicy" in data,
             "annotation": data.get("RequesterAnnotation"),
             "max_assignments": data.get("MaxAssignments", 1),
             "taken": 0,
@@ -103,13 +109,21 @@ def _create(call: Call, operation: str, data: dict[str, Any], type_id: Any) -> d
         return {"HIT": shape(own_hit(connection, call, values["hit_id"]), call.now)}
 
 
+def _json(policy: dict[str, Any] | None) -> str | None:
+    return None if policy is None else json.dumps(policy)
+
+
 def _check(data: dict[str, Any]) -> None:
-    for name in ("AssignmentReviewPolicy", "HITReviewPolicy", "HITLayoutId"):
-        if name in data:
-            raise BadInput(f"{name}: is not supported by this server yet")
-    if "Question" not in data:
-        raise BadInput("Question: is required")
-    parse_question(data["Question"])
+    if ("Question" in data) == ("HITLayoutId" in data):
+        raise BadInput("Question: either it or a HITLayoutId is required, and not both")
+    if "HITLayoutParameters" in data and "HITLayoutId" not in data:
+        raise BadInput("HITLayoutParameters: need a HITLayoutId")
+    if "Question" in data:
+        parse_question(data["Question"])
+    if policy := data.get("AssignmentReviewPolicy"):
+        read_known_answers(policy)
+    if policy := data.get("HITReviewPolicy"):
+        read_plurality(policy)
     bounded(data, "LifetimeInSeconds", 30, YEAR)
     bounded(data, "MaxAssignments", 1, 1_000_000_000)
     if len(data.get("RequesterAnnotation", "")) > 255:
@@ -194,6 +208,7 @@ def create_additional_assignments_for_hit(call: Call, data: dict[str, Any]) -> d
 def _reopen(connection: Connection, hit_id: str, now: float) -> None:
     """A HIT that more may come in for is not under review any more."""
     connection.execute(update(hits).where(hits.c.hit_id == hit_id).values(reviewing=False))
+    reviewing.expect_again(connection, hit_id)
     events.record(connection, "HITExtended", hit_id, now)
 
 
@@ -266,6 +281,7 @@ def shape(row: Any, now: float) -> dict[str, Any]:
         "Title": row.title,
         "Description": row.description,
         "Question": row.question,
+        "HITLayoutId": row.layout_id,
         "Keywords": row.keywords,
         "HITStatus": rules.status(row, now),
         "MaxAssignments": row.max_assignments,

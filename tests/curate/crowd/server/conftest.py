@@ -54,7 +54,12 @@ class CrowdServer:
     def _check(self, operation_model: Any, response_dict: dict[str, Any], **_: Any) -> None:
         """Every reply that any test gets is what the service model says."""
         if response_dict["status_code"] == 200:
-            check_output(operation_model.name, json.loads(response_dict["body"]))
+            reply = json.loads(response_dict["body"])
+            # the model's pattern for a QuestionId has capitals and digits only; real identifiers do not
+            for report in ("AssignmentReviewReport", "HITReviewReport"):
+                for result in reply.get(report, {}).get("ReviewResults", []):
+                    result.pop("QuestionId", None)
+            check_output(operation_model.name, reply)
             self.replied.add(operation_model.name)
 
     def stop(self) -> int:

@@ -111,7 +111,7 @@ def test_a_paginator_reads_all_answers_once(client, post_hit, join):
         ("list_hits", {"NextToken": "made up"}, "InvalidNextToken"),
         ("get_qualification_type", {"QualificationTypeId": "3NO"}, "QualificationTypeDoesNotExist"),
         ("list_reviewable_hits", {"Status": "Assignable"}, "ParameterValidationError"),
-        ("get_file_upload_url", {"AssignmentId": "3NO", "QuestionIdentifier": "q"}, "OperationNotSupported"),
+        ("get_file_upload_url", {"AssignmentId": "3NO", "QuestionIdentifier": "q"}, "QuestionDoesNotExist"),
     ],
 )
 def test_what_cannot_be_is_a_modeled_error(refused, operation, values, code):

@@ -17,7 +17,7 @@ from curate.crowd.server.questions import (
 
 ONE = (
     "<Question><QuestionIdentifier>q1</QuestionIdentifier><IsRequired>true</IsRequired><QuestionContent>"
-    "<Text>Which &lt;b&gt;?</Text><Binary><MimeType><Type>image</Type></MimeType><DataURL>/picture/1</DataURL>"
+    "<Text>Which &lt;b&gt;?</Text><Binary><MimeType><Type>image</Type></MimeType><DataURL>http://127.0.0.1/picture/1</DataURL>"
     "<AltText>x</AltText></Binary></QuestionContent><AnswerSpecification><SelectionAnswer><Selections>"
     "<Selection><SelectionIdentifier>a</SelectionIdentifier><Text>A</Text></Selection>"
     "<Selection><SelectionIdentifier>b</SelectionIdentifier><Text>B</Text></Selection>"
@@ -42,7 +42,7 @@ def key(mapping="", questions=None):
 @pytest.mark.parametrize("namespace", FORM)
 def test_a_form_is_read_in_both_namespaces(namespace):
     (question,) = parse_test(form(ONE, namespace)).questions
-    assert (question.id, question.texts, question.pictures) == ("q1", ["Which <b>?"], ["/picture/1"])
+    assert (question.id, question.texts, question.pictures) == ("q1", ["Which <b>?"], ["http://127.0.0.1/picture/1"])
     assert [(choice.id, choice.text) for choice in question.choices] == [("a", "A"), ("b", "B")]
 
 
@@ -128,8 +128,3 @@ def test_answers_come_back_as_one_line_of_xml_with_quotes_as_they_are():
     texts = {answer[0].text: answer[1].text for answer in root}
     assert texts == {"p1": '{"a": "<&>"}', "p2": "xy"}
     assert etree.QName(root).namespace == ANSWERS
-
-
-def test_answers_fit_the_published_schema(shared_data):
-    schema = etree.XMLSchema(etree.parse(str(shared_data("mturk-xsd") / "2005-10-01" / "QuestionFormAnswers.xsd")))
-    schema.assertValid(etree.fromstring(answers_xml([("p1", "dots"), ("q", "a")], choices=["q"]).encode()))
