@@ -16,6 +16,7 @@ from curate.crowd.server.pictures import display_copy
 from curate.crowd.server.questions import answers_xml, parse_question
 from curate.crowd.server.store import now
 from curate.crowd.server.texts import word, words
+from curate.crowd.server.verdicts import rejections
 from curate.crowd.server.visit import Visit, route
 
 # A requester's own page may do as it likes inside its sandbox: an origin of its own, no cookies, no way up.
@@ -39,7 +40,10 @@ def work(visit: Visit) -> Response:
         return JSONResponse({"worker_id": worker.worker_id, "groups": listed, "csrf": visit.csrf})
     done = visit.request.query_params.get("done") == "1"
     record = workers.record_of(visit.store, worker)
-    return visit.page("work.html", worker=worker, groups=groups, record=record, done=done, clock=_clock)
+    refused = rejections(visit.store, worker)
+    return visit.page(
+        "work.html", worker=worker, groups=groups, record=record, rejections=refused, done=done, clock=_clock
+    )
 
 
 def _clock(seconds: float) -> str:
