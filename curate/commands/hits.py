@@ -124,6 +124,7 @@ def hits_create_command(
     from curate.crowd.question import with_confused
     from curate.crowd.requester import Requester
     from curate.crowd.rounds import create
+    from curate.crowd.tables import write_tables
     from curate.label.agreement import confused_with
     from curate.workspace import open_workspace
     from schemas.progress import progress
@@ -148,7 +149,7 @@ def hits_create_command(
         for line in planned.lines():
             typer.echo(line)
         if planned.nothing:
-            _write_tables(here, project, asked.task)
+            write_tables(here, project, asked.task)
             typer.echo(f"nothing to make: {planned.done(asked.task)}")
             return
         _agree(yes, f"Make {len(planned.new) + len(planned.waiting)} HITs at {requester.endpoint}?")
@@ -157,7 +158,7 @@ def hits_create_command(
             # the plan, and with it the name of each HIT, does not know the hints: they change with every answer
             hinted = with_confused(asked, confused)
             made = create(project, requester, hinted, planned, where, requirements, bar.update, here.config.name)
-        outputs = _write_tables(here, project, asked.task)
+        outputs = write_tables(here, project, asked.task)
         here.log(
             "hits create",
             outputs=outputs,
@@ -221,19 +222,33 @@ def _plan_selection(
 
 
 def hits_status_command(
-    workspace: WorkspaceOption = None, task: TaskOption = None, endpoint: EndpointOption = None
+    workspace: WorkspaceOption = None,
+    task: TaskOption = None,
+    endpoint: EndpointOption = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the figures of the dashboard as one JSON line.")
+    ] = False,
 ) -> None:
     """Say how far the HITs of a task are, what was answered, and what it cost."""
+    import json
     from contextlib import closing
 
+    from curate.crowd.figures import answers_an_hour, figures
     from curate.crowd.progress import describe
     from curate.crowd.requester import Requester
     from curate.workspace import open_workspace
+    from schemas.tables import VOTES
 
     here = open_workspace(workspace)
     asked = here.task(task)
     requester = Requester(endpoint or here.config.endpoint)
     with closing(here.project()) as project:
+        if as_json:
+            found = figures(project, requester, asked).as_dict()
+            votes = VOTES.read_if_there(here.of_task(asked.task, "votes"))
+            found |= {"votes": len(votes), "answers_an_hour": answers_an_hour(votes)}
+            typer.echo(json.dumps(found))
+            return
         for line in describe(project, requester, asked):
             typer.echo(line)
 
@@ -250,6 +265,7 @@ def hits_collect_command(
     from curate.crowd import journal
     from curate.crowd.collect import collect
     from curate.crowd.requester import Requester
+    from curate.crowd.tables import write_tables
     from curate.workspace import open_workspace
     from schemas.progress import progress
     from schemas.tables import VOTES
@@ -263,7 +279,7 @@ def hits_collect_command(
             found = collect(project, requester, asked, VOTES.read_if_there(path), again, bar.update)
         VOTES.write(found.votes, path)
         journal.collected(project, found.finished)
-        outputs = [path, *_write_tables(here, project, asked.task)]
+        outputs = [path, *write_tables(here, project, asked.task)]
         here.log("hits collect", outputs=outputs, hits=found.hits, new=found.new, votes=len(found.votes))
     typer.echo(
         f"{found.hits} HITs read: {found.new} new assignments, {len(found.votes)} votes in all -> {here.relative(path)}"
@@ -287,6 +303,7 @@ def hits_review_command(
 
     from curate.crowd.requester import Requester
     from curate.crowd.review import judge, plan_lines, review, with_statuses
+    from curate.crowd.tables import write_tables
     from curate.workspace import open_workspace
     from schemas.progress import progress
     from schemas.tables import GOLD, VOTES
@@ -308,7 +325,7 @@ def hits_review_command(
             statuses = review(project, requester, asked, verdicts, bar.update)
         VOTES.write(with_statuses(votes, statuses), path)
         counts = {status: list(statuses.values()).count(status) for status in sorted(set(statuses.values()))}
-        here.log("hits review", outputs=[path, *_write_tables(here, project, asked.task)], counts=counts)
+        here.log("hits review", outputs=[path, *write_tables(here, project, asked.task)], counts=counts)
     typer.echo(
         ", ".join(f"{count} {status.lower()}" for status, count in counts.items()) + f" -> {here.relative(path)}"
     )
@@ -353,17 +370,6 @@ def simulate_command(
     here.log("crowd simulate", outputs=[path], seed=seed, workers=len(crowd), answers=outcome.answers)
     for line in outcome.lines():
         typer.echo(line)
-
-
-def _write_tables(here: Workspace, project: Any, task: str) -> list[Path]:
-    """Write HITS and LEDGER as the journal and the ledger have them; returns their paths."""
-    from curate.crowd import budget, journal
-    from schemas.tables import HITS, LEDGER
-
-    return [
-        HITS.write(journal.hits_table(journal.entries(project, task)), here.of_task(task, "hits")),
-        LEDGER.write(budget.ledger(project, task), here.of_task(task, "ledger")),
-    ]
 
 
 def _agree(yes: bool, question: str) -> None:

@@ -83,14 +83,19 @@ def reserve(project: sqlite3.Connection, task: Task, entries: Iterable[tuple[str
     Raises UserError when the budget does not allow it; the caller's transaction then leaves nothing behind.
     """
     entries = list(entries)
-    allowed, wanted = left(project, task), sum(amount for _, amount in entries)
+    check(project, task, sum(amount for _, amount in entries))
+    for token, amount in entries:
+        enter(project, f"reserved:{token}", task.task, "reserved", amount)
+
+
+def check(project: sqlite3.Connection, task: Task, wanted: int) -> None:
+    """Raise UserError when the budget does not allow an amount."""
+    allowed = left(project, task)
     if wanted > allowed:
         raise UserError(
             f"task {task.task}: this costs {dollars(wanted)}, the budget has {dollars(max(allowed, 0))} left of "
             f"{dollars(round(task.crowd.budget_usd * MICRO))}. Ask for fewer pictures, or raise crowd.budget_usd in the task file"
         )
-    for token, amount in entries:
-        enter(project, f"reserved:{token}", task.task, "reserved", amount)
 
 
 def settle(

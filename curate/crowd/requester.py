@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
@@ -31,6 +31,10 @@ def check_endpoint(endpoint: str) -> str:
     if urlsplit(endpoint).scheme not in ("http", "https"):
         raise UserError(f"endpoint {endpoint!r} is no address; it should look like http://127.0.0.1:8055")
     return endpoint.rstrip("/")
+
+
+class Refused(UserError):
+    """The endpoint answered, and did not do it. Any other error leaves open whether it did."""
 
 
 class Requester:
@@ -151,14 +155,67 @@ class Requester:
         found = self._pages("list_assignments_for_hit", "Assignments", HITId=hit_id)
         return list({assignment["AssignmentId"]: assignment for assignment in found}.values())
 
-    def approve(self, assignment_id: str, feedback: str = "") -> str:
-        """Approve an assignment; returns the status it has now, which differs when somebody else judged it first."""
-        said = {"RequesterFeedback": feedback} if feedback else {}
+    def assignment(self, assignment_id: str) -> dict[str, Any]:
+        """One submitted, approved or rejected assignment."""
+        with self._clear("GetAssignment"):
+            return dict(self.client.get_assignment(AssignmentId=assignment_id)["Assignment"])
+
+    def approve(self, assignment_id: str, feedback: str = "", override: bool = False) -> str:
+        """Approve an assignment; returns the status it has now, which differs when somebody else judged it first.
+
+        With `override` also one that was rejected in the last 30 days.
+        """
+        said: dict[str, Any] = {"RequesterFeedback": feedback} if feedback else {}
+        if override:
+            said["OverrideRejection"] = True
         return self._judge("ApproveAssignment", "Approved", AssignmentId=assignment_id, **said)
 
     def reject(self, assignment_id: str, reason: str) -> str:
         """Reject an assignment with a reason the worker reads; returns the status it has now."""
         return self._judge("RejectAssignment", "Rejected", AssignmentId=assignment_id, RequesterFeedback=reason)
+
+    def send_bonus(self, worker_id: str, assignment_id: str, cents: int, reason: str, token: str) -> None:
+        """Pay a worker something on top. Asked again with the same token (also by boto3's own retry) it pays nothing more."""
+        with self._clear("SendBonus"):
+            self.client.send_bonus(
+                WorkerId=worker_id,
+                AssignmentId=assignment_id,
+                BonusAmount=f"{cents / 100:.2f}",
+                Reason=reason,
+                UniqueRequestToken=token,
+            )
+
+    def bonuses(self, assignment_id: str) -> list[dict[str, Any]]:
+        """The bonuses that were paid for an assignment."""
+        return list(self._pages("list_bonus_payments", "BonusPayments", AssignmentId=assignment_id))
+
+    def block(self, worker_id: str, reason: str) -> None:
+        """Keep a worker out of all our work from now on; the reason is for us alone."""
+        with self._clear("CreateWorkerBlock"):
+            self.client.create_worker_block(WorkerId=worker_id, Reason=reason)
+
+    def unblock(self, worker_id: str, reason: str = "") -> None:
+        """Let a worker in again."""
+        with self._clear("DeleteWorkerBlock"):
+            self.client.delete_worker_block(WorkerId=worker_id, **({"Reason": reason} if reason else {}))
+
+    def blocked(self) -> dict[str, str]:
+        """Workers who are kept out of all our work, with the reason."""
+        return {
+            str(row["WorkerId"]): str(row.get("Reason", ""))
+            for row in self._pages("list_worker_blocks", "WorkerBlocks")
+        }
+
+    def notify(self, worker_ids: Sequence[str], subject: str, text: str) -> list[str]:
+        """Send workers a message, a hundred at once; returns those whom it did not reach."""
+        missed: list[str] = []
+        for start in range(0, len(worker_ids), PAGE):
+            with self._clear("NotifyWorkers"):
+                reply = self.client.notify_workers(
+                    Subject=subject, MessageText=text, WorkerIds=list(worker_ids[start : start + PAGE])
+                )
+            missed += [str(failed["WorkerId"]) for failed in reply.get("NotifyWorkersFailureStatuses", [])]
+        return missed
 
     def _judge(self, operation: str, status: str, **wanted: Any) -> str:
         call = {"ApproveAssignment": self.client.approve_assignment, "RejectAssignment": self.client.reject_assignment}
@@ -204,9 +261,9 @@ class Requester:
                 f"{self.endpoint}: no crowd answers there. Start one with `curate crowd serve`, or name another with --endpoint"
             ) from error
         except aws.ClientError as error:
-            raise UserError(self._refusal(operation, error)) from error
+            raise Refused(self._refusal(operation, error)) from error
         except aws.ParamValidationError as error:
-            raise UserError(f"{operation} cannot be asked like that: {' '.join(str(error).split())}") from error
+            raise Refused(f"{operation} cannot be asked like that: {' '.join(str(error).split())}") from error
 
     def _refusal(self, operation: str, error: Any) -> str:
         fault = error.response.get("Error", {})

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from curate.crowd.requester import Requester
 
 MIN_GOLD = 5  # hidden gold answers below which nobody is rejected: one slip must not cost a day's pay
+LONGEST = 1024  # characters of the reason, as the protocol has it
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,16 @@ def judge(votes: pd.DataFrame, gold: pd.DataFrame, reject_below: float = 0.0) ->
         Verdict(str(a), str(hit), str(worker), reasons.get(str(worker)))
         for a, hit, worker in zip(submitted["assignment_id"], submitted["hit_id"], submitted["worker_id"], strict=True)
     ]
+
+
+def checked_reason(reason: str) -> str:
+    """A reason that the protocol carries and a worker can read; raises UserError for an empty or endless one."""
+    reason = " ".join(reason.split())
+    if not reason:
+        raise UserError("--reason is empty; the worker reads it, so it should say why")
+    if len(reason) > LONGEST:
+        raise UserError(f"--reason: a worker's message holds {LONGEST} characters, this one has {len(reason)}")
+    return reason
 
 
 def review(
