@@ -10,6 +10,7 @@ from curate.commands import (
     crowd,
     dataset,
     demo,
+    desk,
     embed,
     export,
     hits,
@@ -33,7 +34,7 @@ app = typer.Typer(
 )
 
 for stage in (
-    workspace, collect, clean, embed, crowd, hits, label, people, dataset, leaks, select, export, pack, report, demo,
+    workspace, collect, clean, embed, crowd, hits, desk, label, people, dataset, leaks, select, export, pack, report, demo,
 ):  # fmt: skip
     stage.register(app)
 
