@@ -70,6 +70,7 @@ def desk_command(
     requester = Requester(endpoint or here.config.endpoint)
     requester.balance_usd()  # a wrong key or address is said now, not on the page
     facts, pen = _facts(here, asked, source), Pen(here)
+    facts()  # so are votes of several sources
     deck = Disputes(pen, asked, facts, lambda: disputes(facts(), asked), by or getpass.getuser(), blind=False)
     crowd = Crowd(requester, facts, lambda: _collect(here, asked, requester.endpoint))
     serve(Room(here, asked, pen, deck, _page(here, asked), crowd), port, as_json, not no_browser)
@@ -104,6 +105,9 @@ def adjudicate_command(
     deck = Disputes(Pen(here), asked, facts, _to_decide(asked, facts, recheck), by or getpass.getuser(), blind)
     if listing:
         typer.echo("\n".join(_dispute_lines(deck, facts)))
+        return
+    if not deck.cards():
+        typer.echo("nothing to decide: no picture has all its votes without agreement", err=as_json)
         return
     _decide(here, asked, deck, deck.pen, port, as_json, no_browser)
     typer.echo("next: curate aggregate (expert labels win over votes)", err=as_json)

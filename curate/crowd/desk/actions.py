@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from curate.crowd.desk.room import Crowd, Room
 
+NAMED = 50  # assignments that the log names; more are counted only
 KINDS = ("approve", "reject", "bonus", "block", "unblock")
 
 
@@ -172,7 +173,8 @@ class Actions:
             outputs = [path, *write_tables(here, project, task.task)]
         counts = dict(sorted(Counter(statuses.values()).items()))
         reason = {"reason": plan.reason} if plan.reason else {}
-        here.log(f"hits {plan.kind}", outputs=outputs, counts=counts, assignments=list(statuses), **reason, via="desk")
+        few = {"assignments": list(statuses)} if len(statuses) <= NAMED else {}
+        here.log(f"hits {plan.kind}", outputs=outputs, counts=counts, **few, **reason, via="desk")
         return ", ".join(f"{count} {status.lower()}" for status, count in counts.items())
 
     def _pay(self, one: Bonus) -> str:

@@ -160,7 +160,7 @@ def test_the_dashboard_shows_it_all_and_approves_and_rejects_as_the_commands_do(
         assert "7 of 9 pictures have 2 equal votes" in tiles
         assert page.locator("#people tbody tr").count() == 3
         assert page.locator(".disputes > li").count() == 2
-        assert page.locator(".disputes > li").first.locator(".said").count() == 3
+        assert page.locator(".disputes > li").first.locator(".vote").count() == 3
         page.locator(f"#people a[href='/worker/{bo.id}']").click()
         act(page, "reject", reason="You said what is <b>not</b> there.")
         assert "1 rejected" in page.locator(".lead").inner_text()
@@ -242,6 +242,28 @@ def test_a_confirmed_form_sent_twice_acts_once(open_shop: Shop, people: dict[str
     assert (table(shop, LEDGER)["kind"] == "earned").sum() == 3
 
 
+def test_a_desk_killed_while_it_pays_pays_the_rest_and_nobody_twice(open_shop: Shop, people: dict[str, Worker]) -> None:
+    shop = open_shop
+
+    def approve_all(url: str) -> None:
+        with httpx.Client(base_url=url.split("/enter")[0], timeout=60) as http:
+            csrf = entered(http, url)
+            plan = http.post("/ask", data={"csrf": csrf, "kind": "approve"}).text
+            token = re.search(r'name="token" value="([0-9a-f]+)"', plan)
+            assert token
+            assert "3 approved" in http.post("/confirm", data={"csrf": csrf, "token": token.group(1)}).text
+
+    with desk(shop, crash_at="after-judged") as (url, process):
+        with pytest.raises(httpx.HTTPError):
+            approve_all(url)
+        assert process.wait(timeout=30) == 137
+    with desk(shop) as (url, _):
+        approve_all(url)
+    ledger = table(shop, LEDGER)
+    assert ledger.loc[ledger["kind"] == "earned", "amount_usd"].tolist() == [0.10, 0.10, 0.10]
+    assert set(table(shop, VOTES)["assignment_status"]) == {"Approved"}
+
+
 @pytest.mark.browser
 def test_new_answers_appear_by_themselves_and_the_chosen_order_stays(
     open_shop: Shop, open_page: Callable[..., Any]
@@ -291,7 +313,7 @@ def test_an_expert_decides_by_key_is_killed_goes_on_and_wins(
     with desk(shop, "adjudicate", "--by", "Eva", crash_at="desk-decided") as (url, process):
         page = open_page(url)
         assert page.locator("#count").inner_text() == "1 of 2"
-        assert page.locator(".said").count() == 3
+        assert page.locator(".vote").count() == 3
         page.keyboard.press("d")
         assert process.wait(timeout=30) == 137
     given = table(shop, GIVEN)
@@ -322,10 +344,10 @@ def test_a_second_expert_may_differ_and_take_it_back_and_blind_hides_the_votes(
     first = table(shop, GIVEN)["image_id"].iloc[0]
     with desk(shop, "adjudicate", "--by", "Max", "--blind") as (url, _):
         page = open_page(url)
-        assert page.locator(".said").count() == 0
+        assert page.locator(".vote").count() == 0
         assert page.locator(".count").count() == 0
         page.keyboard.press("h")
-        page.locator(".said").first.wait_for()
+        page.locator(".vote").first.wait_for()
         assert "Decided: Hearts" in page.locator(".chosen").inner_text()
         page.goto(f"{url.split('/enter')[0]}/cards/{first}")
         decide(page, "s")
