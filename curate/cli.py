@@ -10,6 +10,7 @@ from curate.commands import (
     crowd,
     dataset,
     demo,
+    desk,
     embed,
     export,
     hits,
@@ -37,7 +38,7 @@ app = typer.Typer(
 )
 
 for stage in (
-    workspace, collect, clean, embed, crowd, people_of_crowd, recruit, layouts, hits, label, people, paying, dataset, leaks, select, export, pack, report, demo,
+    workspace, collect, clean, embed, crowd, people_of_crowd, recruit, layouts, hits, desk, label, people, paying, dataset, leaks, select, export, pack, report, demo,
 ):  # fmt: skip
     stage.register(app)
 

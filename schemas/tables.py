@@ -134,7 +134,7 @@ DECISIONS = Table(
 GOLD = Table(
     "gold",
     ("image_id", "task"),
-    "curate gold import",
+    "curate gold import` or `curate gold label",
     (
         _IMAGE_ID,
         _TASK,
@@ -243,7 +243,7 @@ LABELS = Table(
 GIVEN = Table(
     "given",
     ("image_id", "task", "source"),
-    "curate import labels",
+    "curate import labels` or `curate adjudicate",
     (
         _IMAGE_ID,
         _TASK,

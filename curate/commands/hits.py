@@ -219,19 +219,33 @@ def _plan_selection(
 
 
 def hits_status_command(
-    workspace: WorkspaceOption = None, task: TaskOption = None, endpoint: EndpointOption = None
+    workspace: WorkspaceOption = None,
+    task: TaskOption = None,
+    endpoint: EndpointOption = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the figures of the dashboard as one JSON line.")
+    ] = False,
 ) -> None:
     """Say how far the HITs of a task are, what was answered, and what it cost."""
+    import json
     from contextlib import closing
 
+    from curate.crowd.figures import answers_an_hour, figures
     from curate.crowd.progress import describe
     from curate.crowd.requester import Requester
     from curate.workspace import open_workspace
+    from schemas.tables import VOTES
 
     here = open_workspace(workspace)
     asked = here.task(task)
     requester = Requester(endpoint or here.config.endpoint)
     with closing(here.project()) as project:
+        if as_json:
+            found = figures(project, requester, asked).as_dict()
+            votes = VOTES.read_if_there(here.of_task(asked.task, "votes"))
+            found |= {"votes": len(votes), "answers_an_hour": answers_an_hour(votes)}
+            typer.echo(json.dumps(found))
+            return
         for line in describe(project, requester, asked):
             typer.echo(line)
 

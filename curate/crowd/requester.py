@@ -204,6 +204,13 @@ class Requester:
         with self._clear("DeleteWorkerBlock"):
             self.client.delete_worker_block(WorkerId=worker_id, **({"Reason": reason} if reason else {}))
 
+    def blocked(self) -> dict[str, str]:
+        """Workers who are kept out of all our work, with the reason."""
+        return {
+            str(row["WorkerId"]): str(row.get("Reason", ""))
+            for row in self._pages("list_worker_blocks", "WorkerBlocks")
+        }
+
     def notify(self, worker_ids: Sequence[str], subject: str, text: str) -> list[str]:
         """Send workers a message, a hundred at once; returns those whom it did not reach."""
         missed: list[str] = []

@@ -19,6 +19,7 @@ from curate.crowd.server.pictures import display_copy
 from curate.crowd.server.questions import answers_xml, parse_question
 from curate.crowd.server.store import now
 from curate.crowd.server.texts import word, words
+from curate.crowd.server.verdicts import rejections
 from curate.crowd.server.visit import Visit, renewed, route
 
 # A requester's own page may do as it likes inside its sandbox: an origin of its own, no cookies, no way up.
@@ -52,6 +53,7 @@ def work(visit: Visit) -> Response:
         "done": done,
         "asked": asked,
         "unread": unread,
+        "rejections": rejections(visit.store, worker),
         "at_panel": panels.panel_of(visit.store, worker.worker_id) is not None,
     }
     reply = visit.page("work.html", clock=clock, **values)

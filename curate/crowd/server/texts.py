@@ -138,6 +138,8 @@ _TEXTS: Mapping[str, tuple[str, str, str]] = {
         "Ahora no hay trabajo para usted. Vuelva más tarde o recargue la página.",
         "Agora não há trabalho para você. Volte mais tarde ou recarregue a página.",
     ),
+    "rejected_title": ("Not accepted, and why", "No aceptadas, y por qué", "Não aceitas, e por quê"),
+    "no_reason": ("No reason was given.", "No se dio ninguna razón.", "Nenhum motivo foi dado."),
     "hits_left": ("left for you", "quedan para usted", "restam para você"),
     "for_each": ("each", "cada una", "cada uma"),
     "minutes": ("min at most", "min como máximo", "min no máximo"),

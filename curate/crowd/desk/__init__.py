@@ -1,0 +1,1 @@
+"""The requester's desk: pages in the requester's own browser, over the workspace and the requester protocol."""
