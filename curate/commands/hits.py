@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
+from curate.commands import asking
+from curate.commands.asking import PicturesOption, agree, picture_place, write_tables
 from curate.commands.options import EndpointOption, SeedOption, TaskOption, WorkspaceOption, YesOption
 from schemas.errors import UserError
 
-if TYPE_CHECKING:
-    from curate.crowd.requester import Requester
-    from curate.crowd.rounds import Plan
-    from curate.workspace import Workspace
-    from schemas.task import Task
-
 
 def register(app: typer.Typer) -> None:
-    """Add `gold import`, `qual create` and `hits create | status | collect | review`."""
+    """Add `gold import`, `qual create` and `hits status | collect | review`, and `hits` of asking.py."""
     gold = typer.Typer(
         no_args_is_help=True, help="Pictures whose answer is known: for the entry test, and hidden in HITs."
     )
@@ -32,16 +27,10 @@ def register(app: typer.Typer) -> None:
     app.add_typer(hits, name="hits")
     gold.command("import")(gold_import_command)
     qual.command("create")(qual_create_command)
-    hits.command("create")(hits_create_command)
+    asking.register(hits)
     hits.command("status")(hits_status_command)
     hits.command("collect")(hits_collect_command)
     hits.command("review")(hits_review_command)
-
-
-PicturesOption = Annotated[
-    str | None,
-    typer.Option("--pictures-url", help="Where workers' browsers find pictures; default: ENDPOINT/picture."),
-]
 
 
 def gold_import_command(
@@ -86,8 +75,8 @@ def qual_create_command(
     requester = Requester(endpoint or here.config.endpoint)
     with here.lock("curate qual create"), closing(here.project()) as project:
         gold = GOLD.read(here.of_task(asked.task, "gold"))
-        where = pictures_url or f"{requester.endpoint}/picture"
-        identity, questions, new = create_test(requester, project, asked, gold, here.config.name, where)
+        place = picture_place(here, project, requester.endpoint, pictures_url, asked)
+        identity, questions, new = create_test(requester, project, asked, gold, here.config.name, place)
         here.log(
             "qual create",
             inputs=[here.of_task(asked.task, "gold")],
@@ -97,126 +86,6 @@ def qual_create_command(
     verb = "made" if new else "was there already"
     typer.echo(
         f"entry test of task {asked.task} {verb}: {questions} questions, pass mark {asked.crowd.pass_mark}% -> {identity}"
-    )
-
-
-def hits_create_command(
-    file: Annotated[
-        Path | None, typer.Argument(help="With --selection: another selection than the task's selection.parquet.")
-    ] = None,
-    images: Annotated[
-        int | None, typer.Option("--images", "-n", help="Random pictures that shall be asked about in all.")
-    ] = None,
-    selection: Annotated[
-        bool, typer.Option("--selection", help="Ask what `curate select` chose, as the next round.")
-    ] = False,
-    workspace: WorkspaceOption = None,
-    task: TaskOption = None,
-    seed: SeedOption = 0,
-    yes: YesOption = False,
-    endpoint: EndpointOption = None,
-    pictures_url: PicturesOption = None,
-) -> None:
-    """Ask people about a random sample of pictures, or about what `curate select` chose; run again, it asks nothing twice."""
-    from contextlib import closing
-
-    from curate.crowd.qualification import requirement
-    from curate.crowd.question import with_confused
-    from curate.crowd.requester import Requester
-    from curate.crowd.rounds import create
-    from curate.label.agreement import confused_with
-    from curate.workspace import open_workspace
-    from schemas.progress import progress
-    from schemas.tables import CONFUSIONS
-
-    here = open_workspace(workspace)
-    asked = here.task(task)
-    confused = confused_with(CONFUSIONS.read_if_there(here.of_task(asked.task, "confusions")))
-    requester = Requester(endpoint or here.config.endpoint)
-    with here.lock("curate hits create"), closing(here.project()) as project:
-        if selection or file is not None:
-            if images is not None:
-                raise UserError("say --images N for a random sample or --selection for what was chosen, not both")
-            planned = _plan_selection(here, asked, project, requester, file, seed)
-        elif images is not None:
-            planned = _plan_random(here, asked, project, requester, images, seed)
-        else:
-            raise UserError(
-                "what shall be asked? Say --images N for a random sample, or --selection for what `curate select` chose"
-            )
-        requirements = requirement(project, asked, requester.endpoint)
-        for line in planned.lines():
-            typer.echo(line)
-        if planned.nothing:
-            _write_tables(here, project, asked.task)
-            typer.echo(f"nothing to make: {planned.done(asked.task)}")
-            return
-        _agree(yes, f"Make {len(planned.new) + len(planned.waiting)} HITs at {requester.endpoint}?")
-        where = pictures_url or f"{requester.endpoint}/picture"
-        with progress(len(planned.waiting) + len(planned.new), "making HITs", " HIT") as bar:
-            # the plan, and with it the name of each HIT, does not know the hints: they change with every answer
-            hinted = with_confused(asked, confused)
-            made = create(project, requester, hinted, planned, where, requirements, bar.update, here.config.name)
-        outputs = _write_tables(here, project, asked.task)
-        here.log(
-            "hits create",
-            outputs=outputs,
-            hits=made,
-            pictures=planned.pictures,
-            seed=seed,
-            endpoint=requester.endpoint,
-            selection=planned.selection,
-        )
-    typer.echo(f"{made} HITs made -> {here.relative(outputs[0])}")
-
-
-def _plan_random(here: Workspace, task: Task, project: Any, requester: Requester, images: int, seed: int) -> Plan:
-    """A random sample of `images` pictures in all."""
-    from curate.crowd.rounds import plan
-    from schemas.tables import CLUSTERS, GOLD, LABELS, PICTURES
-
-    return plan(
-        project,
-        task,
-        name=here.config.name,
-        endpoint=requester.endpoint,
-        wanted=images,
-        seed=seed,
-        pictures=PICTURES.read(here.table("pictures"), ["image_id", "dropped"]),
-        clusters=CLUSTERS.read(here.table("clusters")),
-        gold=GOLD.read_if_there(here.of_task(task.task, "gold")),
-        labels=LABELS.read_if_there(here.of_task(task.task, "labels")),
-    )
-
-
-def _plan_selection(
-    here: Workspace, task: Task, project: Any, requester: Requester, file: Path | None, seed: int
-) -> Plan:
-    """The pictures of a selection as the next round."""
-    from curate.crowd.qualification import known_workers
-    from curate.crowd.rounds import answered_before, plan_selection
-    from schemas.tables import CLUSTERS, GOLD, PICTURES, SELECTION, VOTES
-
-    path = file or here.of_task(task.task, "selection")
-    selection = SELECTION.check(SELECTION.read(path))
-    metadata = SELECTION.metadata(path)
-    answered = answered_before(VOTES.read_if_there(here.of_task(task.task, "votes")), requester.endpoint)
-    workers = {worker for who in answered.values() for worker in who}
-    again = any(image_id in answered for image_id in selection["image_id"])
-    return plan_selection(
-        project,
-        task,
-        name=here.config.name,
-        endpoint=requester.endpoint,
-        selection=selection,
-        where=here.relative(path),
-        seed=seed,
-        pictures=PICTURES.read(here.table("pictures"), ["image_id", "dropped"]),
-        clusters=CLUSTERS.read(here.table("clusters")),
-        gold=GOLD.read_if_there(here.of_task(task.task, "gold")),
-        answered=answered,
-        crowd=known_workers(project, requester, task, workers) if again else 0,
-        last_round=int(metadata["consenso.round"]) if "consenso.round" in metadata else None,
     )
 
 
@@ -263,7 +132,7 @@ def hits_collect_command(
             found = collect(project, requester, asked, VOTES.read_if_there(path), again, bar.update)
         VOTES.write(found.votes, path)
         journal.collected(project, found.finished)
-        outputs = [path, *_write_tables(here, project, asked.task)]
+        outputs = [path, *write_tables(here, project, asked.task)]
         here.log("hits collect", outputs=outputs, hits=found.hits, new=found.new, votes=len(found.votes))
     typer.echo(
         f"{found.hits} HITs read: {found.new} new assignments, {len(found.votes)} votes in all -> {here.relative(path)}"
@@ -303,12 +172,12 @@ def hits_review_command(
             typer.echo(line)
         if not verdicts:
             return
-        _agree(yes, f"Judge {len(verdicts)} assignments?")
+        agree(yes, f"Judge {len(verdicts)} assignments?")
         with progress(len(verdicts), "judging", " assignment") as bar:
             statuses = review(project, requester, asked, verdicts, bar.update)
         VOTES.write(with_statuses(votes, statuses), path)
         counts = {status: list(statuses.values()).count(status) for status in sorted(set(statuses.values()))}
-        here.log("hits review", outputs=[path, *_write_tables(here, project, asked.task)], counts=counts)
+        here.log("hits review", outputs=[path, *write_tables(here, project, asked.task)], counts=counts)
     typer.echo(
         ", ".join(f"{count} {status.lower()}" for status, count in counts.items()) + f" -> {here.relative(path)}"
     )
@@ -353,24 +222,3 @@ def simulate_command(
     here.log("crowd simulate", outputs=[path], seed=seed, workers=len(crowd), answers=outcome.answers)
     for line in outcome.lines():
         typer.echo(line)
-
-
-def _write_tables(here: Workspace, project: Any, task: str) -> list[Path]:
-    """Write HITS and LEDGER as the journal and the ledger have them; returns their paths."""
-    from curate.crowd import budget, journal
-    from schemas.tables import HITS, LEDGER
-
-    return [
-        HITS.write(journal.hits_table(journal.entries(project, task)), here.of_task(task, "hits")),
-        LEDGER.write(budget.ledger(project, task), here.of_task(task, "ledger")),
-    ]
-
-
-def _agree(yes: bool, question: str) -> None:
-    """Go on when a person says yes; raises UserError when they do not, or when nobody is there to ask."""
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise UserError("nothing was done: this costs money or reaches people, so it asks first; say --yes to go ahead")
-    if not typer.confirm(question):
-        raise UserError("nothing was done")

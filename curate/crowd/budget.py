@@ -54,9 +54,30 @@ def price_of(reward_cents: int, fee_share: float) -> Price:
 
 
 def reserved_price(project: sqlite3.Connection, token: str, reward_cents: int, assignments: int) -> Price:
-    """What one assignment of a HIT was reserved at, whatever the task file says by now."""
-    row = project.execute("SELECT micro_usd FROM ledger WHERE entry_id = ?", (f"reserved:{token}",)).fetchone()
-    return Price(reward_cents * CENT, int(row[0]) // assignments - reward_cents * CENT)
+    """What one assignment of a HIT was reserved at, whatever the task file says by now; `assignments` in all, later ones too."""
+    reserved = _sum(project, "reserved", token)
+    return Price(reward_cents * CENT, reserved // assignments - reward_cents * CENT)
+
+
+def _sum(project: sqlite3.Connection, kind: str, token: str) -> int:
+    """All movements of one kind that name a HIT's token: `kind:token` or `kind:token:more`."""
+    found = project.execute(
+        "SELECT COALESCE(SUM(micro_usd), 0) FROM ledger WHERE entry_id = ? OR entry_id BETWEEN ? AND ?",
+        (f"{kind}:{token}", f"{kind}:{token}:", f"{kind}:{token};"),
+    )
+    return int(found.fetchone()[0])
+
+
+def release(
+    project: sqlite3.Connection, token: str, task: str, answers: int, cost: Price, hit_id: str | None, note: str
+) -> None:
+    """Give back what was reserved for `answers` of a HIT, in all, that can never come; said again it gives nothing more.
+
+    Call it inside a transaction. The number may grow: who was at work when a HIT ended may give up later.
+    """
+    rest = -answers * cost.total - _sum(project, "released", token)
+    if rest < 0:
+        enter(project, f"released:{token}:{answers}", task, "released", rest, hit_id, note=note)
 
 
 def dollars(micro: int) -> str:
@@ -85,12 +106,17 @@ def reserve(project: sqlite3.Connection, task: Task, entries: Iterable[tuple[str
     entries = list(entries)
     allowed, wanted = left(project, task), sum(amount for _, amount in entries)
     if wanted > allowed:
-        raise UserError(
-            f"task {task.task}: this costs {dollars(wanted)}, the budget has {dollars(max(allowed, 0))} left of "
-            f"{dollars(round(task.crowd.budget_usd * MICRO))}. Ask for fewer pictures, or raise crowd.budget_usd in the task file"
-        )
+        raise UserError(too_little(task, wanted, allowed))
     for token, amount in entries:
         enter(project, f"reserved:{token}", task.task, "reserved", amount)
+
+
+def too_little(task: Task, wanted: int, allowed: int) -> str:
+    """Why the budget does not allow what is wanted, and what to do."""
+    return (
+        f"task {task.task}: this costs {dollars(wanted)}, the budget has {dollars(max(allowed, 0))} left of "
+        f"{dollars(round(task.crowd.budget_usd * MICRO))}. Ask for fewer pictures, or raise crowd.budget_usd in the task file"
+    )
 
 
 def settle(

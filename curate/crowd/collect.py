@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from curate.crowd.requester import Requester
 
+PILOT = "pilot"  # purpose of a HIT whose votes do not count, and the reason that they carry
 SIMULATED = "ASIM"  # how the worker ids of simulated people begin
 
 
@@ -107,7 +108,7 @@ def votes_of(assignment: dict[str, Any], entry: Entry, task: Task) -> list[dict[
                 "label": label,
                 "submitted_at": assignment["SubmitTime"],
                 "seconds": _seconds(answers.get(SECONDS + asked.image_id), whole, len(entry.images)),
-                "dropped": _dropped(asked.chosen_by, answer, label),
+                "dropped": _dropped(asked.chosen_by, answer, label) or (PILOT if entry.purpose == PILOT else None),
             }
         )
     return rows
@@ -161,14 +162,19 @@ def _settle(project: sqlite3.Connection, entry: Entry, assignments: Sequence[dic
 
 
 def _ended(project: sqlite3.Connection, requester: Requester, task: Task, entry: Entry, answered: int) -> bool:
-    """Whether a HIT has expired for good; what was reserved for answers that will never come is given back, once."""
-    if entry.created_at is None or now() - entry.created_at < timedelta(days=task.crowd.lifetime_days):
+    """Whether a HIT has ended for good; what was reserved for answers that will never come is given back, once."""
+    if entry.created_at is None or not (
+        entry.ended or now() - entry.created_at >= timedelta(days=task.crowd.lifetime_days)
+    ):
         return False
     hit = requester.hit(str(entry.hit_id))
     if hit is not None and hit["HITStatus"] in ("Assignable", "Unassignable"):  # somebody may still be at it
         return False
     price = budget.reserved_price(project, entry.token, entry.reward_cents, entry.max_assignments)
-    rest = -(entry.max_assignments - answered) * price.total
     with transaction(project):
-        budget.enter(project, f"released:{entry.token}", entry.task, "released", rest, entry.hit_id, note="HIT expired")
+        note = f"HIT {entry.ended or 'expired'}"
+        rest = entry.max_assignments - answered
+        budget.release(project, entry.token, entry.task, rest, price, entry.hit_id, note)
+        if entry.ended is None:
+            journal.ended(project, entry.token, "expired")
     return True

@@ -80,6 +80,26 @@ def made(project: sqlite3.Connection, token: str, hit_id: str, hit_type_id: str)
     project.execute("UPDATE ledger SET hit_id = ? WHERE entry_id = ?", (hit_id, f"reserved:{token}"))
 
 
+def ended(project: sqlite3.Connection, token: str, why: str) -> None:
+    """Note that no more workers can take a HIT: refused, stopped, expired or deleted; call it inside a transaction."""
+    project.execute("UPDATE hit_journal SET ended = ? WHERE token = ?", (why, token))
+
+
+def widened(project: sqlite3.Connection, token: str, max_assignments: int) -> None:
+    """Note how many workers a HIT may have by now; call it inside a transaction."""
+    project.execute("UPDATE hit_journal SET max_assignments = ? WHERE token = ?", (max_assignments, token))
+
+
+def keep_pilot(project: sqlite3.Connection, task: str) -> list[str]:
+    """Let the pilot's HITs be HITs like all others, so that their votes count; returns the ids of those that exist."""
+    with transaction(project):
+        found = project.execute(
+            "SELECT hit_id FROM hit_journal WHERE task = ? AND purpose = 'pilot'", (task,)
+        ).fetchall()
+        project.execute("UPDATE hit_journal SET purpose = 'label' WHERE task = ? AND purpose = 'pilot'", (task,))
+    return [row["hit_id"] for row in found if row["hit_id"]]
+
+
 def collected(project: sqlite3.Connection, tokens: Sequence[str]) -> None:
     """Note that all answers of these HITs have been read and judged, so that they need not be read again."""
     at = now().isoformat()
@@ -135,10 +155,11 @@ def hits_table(journal: Sequence[Entry]) -> pd.DataFrame:
 
 
 def asked(journal: Sequence[Entry], chosen_by: str | None = None) -> set[str]:
-    """Pictures that somebody is or was asked about, gold left out; or those chosen for one reason."""
+    """Pictures that somebody is or was asked about, gold left out; or those chosen for one reason. A refused HIT asked nobody."""
     return {
         a.image_id
         for entry in journal
+        if entry.ended != "refused"
         for a in entry.images
         if (a.chosen_by == chosen_by if chosen_by else a.chosen_by != "gold")
     }

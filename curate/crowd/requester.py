@@ -23,6 +23,10 @@ _BAD_KEY = {"UnrecognizedClientException", "InvalidSignatureException", "Invalid
 _BAD_KEY |= {"AccessDeniedException", "IncompleteSignature", "MissingAuthenticationToken", "NotAuthorized"}
 
 
+class Refused(UserError):
+    """The endpoint understood a request and says no for good: asking again would change nothing."""
+
+
 def check_endpoint(endpoint: str) -> str:
     """The endpoint's address without a trailing slash; raises UserError when it is no address, or one of the closed MTurk."""
     host = urlsplit(endpoint).hostname or endpoint
@@ -41,7 +45,12 @@ class Requester:
         from botocore.config import Config
 
         self.endpoint = check_endpoint(endpoint)
-        config = Config(retries={"mode": "standard", "max_attempts": 3}, connect_timeout=5, read_timeout=60)
+        config = Config(
+            retries={"mode": "standard", "max_attempts": 3},
+            connect_timeout=5,
+            read_timeout=60,
+            max_pool_connections=16,
+        )
         self.client = boto3.Session().client("mturk", endpoint_url=self.endpoint, region_name=REGION, config=config)
 
     def balance_usd(self) -> float:
@@ -146,6 +155,27 @@ class Requester:
         """Annotation to HIT id, of every HIT of this account that has one: finds HITs again after their token has expired."""
         return {hit["RequesterAnnotation"]: hit["HITId"] for hit in self.hits() if hit.get("RequesterAnnotation")}
 
+    def expire(self, hit_id: str, at: float = 0) -> None:
+        """From `at` (seconds since 1970; 0 = now) nobody can accept the HIT; who is at work may finish."""
+        with self._clear("UpdateExpirationForHIT"):
+            self.client.update_expiration_for_hit(HITId=hit_id, ExpireAt=at)
+
+    def ask_more(self, token: str, hit_id: str, additional: int) -> None:
+        """Let so many more workers take a HIT; asked again with the same token it changes nothing."""
+        with self._clear("CreateAdditionalAssignmentsForHIT"):
+            try:
+                self.client.create_additional_assignments_for_hit(
+                    HITId=hit_id, NumberOfAdditionalAssignments=additional, UniqueRequestToken=token
+                )
+            except self.client.exceptions.RequestError as error:
+                if not _turk_code(error).endswith("alreadyexists"):
+                    raise
+
+    def delete(self, hit_id: str) -> None:
+        """Dispose of a HIT whose answers are all judged."""
+        with self._clear("DeleteHIT"):
+            self.client.delete_hit(HITId=hit_id)
+
     def assignments(self, hit_id: str) -> list[dict[str, Any]]:
         """All submitted, approved and rejected assignments of a HIT, each once even when answers come in meanwhile."""
         found = self._pages("list_assignments_for_hit", "Assignments", HITId=hit_id)
@@ -204,7 +234,8 @@ class Requester:
                 f"{self.endpoint}: no crowd answers there. Start one with `curate crowd serve`, or name another with --endpoint"
             ) from error
         except aws.ClientError as error:
-            raise UserError(self._refusal(operation, error)) from error
+            final = error.response.get("Error", {}).get("Code") == "RequestError"
+            raise (Refused if final else UserError)(self._refusal(operation, error)) from error
         except aws.ParamValidationError as error:
             raise UserError(f"{operation} cannot be asked like that: {' '.join(str(error).split())}") from error
 
