@@ -195,7 +195,7 @@ def _make(asking: Asking, plans: Sequence[Plan], yes: bool, pictures_url: str | 
     """Say what is planned, ask, make it, and write HITS and LEDGER."""
     from curate.crowd import budget, prices
     from curate.crowd.making import create
-    from curate.crowd.qualification import practice_of, requirement
+    from curate.crowd.qualification import practice_ids, practice_of, requirement
     from curate.crowd.question import with_confused
     from curate.label.agreement import confused_with
     from schemas.progress import progress
@@ -217,10 +217,13 @@ def _make(asking: Asking, plans: Sequence[Plan], yes: bool, pictures_url: str | 
         raise UserError(budget.too_little(task, cost, left))
     hits = sum(len(planned.new) + len(planned.waiting) for planned in plans)
     agree(yes, f"Make {hits} HITs at {requester.endpoint}?")
-    place = picture_place(here, asking.project, requester.endpoint, pictures_url, task, plans)
+    gold, clusters = asking.read(GOLD), CLUSTERS.read(here.table("clusters"))
+    shown = [i for planned in plans for entry in (*planned.waiting, *planned.new) for i in entry.image_ids]
+    shown += [i for c in task.classes for i in c.examples] + practice_ids(gold, clusters, task)
+    place = picture_place(here, asking.project, requester.endpoint, pictures_url, task, shown)
     # the plan, and with it the name of each HIT, does not know the hints: they change with every answer
     hinted = with_confused(task, confused_with(asking.read(CONFUSIONS)))
-    practice = practice_of(asking.read(GOLD), CLUSTERS.read(here.table("clusters")), task, place)
+    practice = practice_of(gold, clusters, task, place)
     made, refused = 0, []
     with progress(hits, "making HITs", " HIT") as bar:
         for planned in plans:
@@ -429,10 +432,29 @@ def hits_delete_command(
 
 
 def picture_place(
-    here: Workspace, project: Any, endpoint: str, pictures_url: str | None, task: Task, plans: Sequence[Plan] = ()
+    here: Workspace, project: Any, endpoint: str, pictures_url: str | None, task: Task, image_ids: Sequence[str]
 ) -> Place:
-    """Where workers' browsers find pictures."""
-    return pictures_url.rstrip("/") if pictures_url else f"{endpoint}/picture"
+    """Where workers' browsers find these pictures; for S3 they are put there first."""
+    if not (pictures_url or "").startswith("s3://"):
+        return pictures_url.rstrip("/") if pictures_url else f"{endpoint}/picture"
+    from urllib.parse import urlsplit
+
+    from curate.s3 import Bucket, lifetime
+    from schemas.progress import progress
+    from schemas.tables import PICTURES
+
+    seconds = lifetime(task.crowd.lifetime_days * 86400, task.crowd.minutes * 60)
+    bucket = Bucket(str(pictures_url))
+    parts = urlsplit(endpoint)
+    if told := bucket.check(f"{parts.scheme}://{parts.netloc}"):
+        typer.echo(told)
+    if bucket.temporary:
+        typer.echo("WARNING: this S3 key is a temporary one: addresses end with it, however long they are signed for")
+    pictures = PICTURES.read(here.table("pictures"), ["image_id", "blob"])
+    originals = {i: here.root / blob for i, blob in zip(pictures["image_id"], pictures["blob"], strict=True)}
+    with progress(len(image_ids), "pictures to S3", " picture") as bar:
+        keys = bucket.upload(project, originals, image_ids, bar.update)
+    return lambda image_id: bucket.address(keys[image_id], seconds)
 
 
 def write_tables(here: Workspace, project: Any, task: str) -> list[Path]:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from curate.commands import asking
-from curate.commands.asking import PicturesOption, agree, picture_place, write_tables
+from curate.commands.asking import PicturesOption, agree, write_tables
 from curate.commands.options import EndpointOption, SeedOption, TaskOption, WorkspaceOption, YesOption
 from schemas.errors import UserError
 
@@ -75,7 +75,12 @@ def qual_create_command(
     requester = Requester(endpoint or here.config.endpoint)
     with here.lock("curate qual create"), closing(here.project()) as project:
         gold = GOLD.read(here.of_task(asked.task, "gold"))
-        place = picture_place(here, project, requester.endpoint, pictures_url, asked)
+        if (pictures_url or "").startswith("s3://"):
+            raise UserError(
+                f"--pictures-url {pictures_url}: the entry test stays, and a presigned address lives 7 days at most. "
+                "Let the crowd show the test's pictures: leave --pictures-url out, or name a https:// address that stays"
+            )
+        place = (pictures_url or f"{requester.endpoint}/picture").rstrip("/")
         identity, questions, new = create_test(requester, project, asked, gold, here.config.name, place)
         here.log(
             "qual create",

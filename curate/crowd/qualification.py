@@ -33,16 +33,24 @@ def pictures_of_test(gold: pd.DataFrame, task: Task) -> dict[str, str]:
     return {image_id: labels[image_id] for image_id in sorted(chosen)}  # ids are hashes: the order says nothing
 
 
+def practice_ids(gold: pd.DataFrame, clusters: pd.DataFrame, task: Task) -> list[str]:
+    """Pictures to learn on before the entry test, spread over the classes; no near twin of a test picture."""
+    mine = gold[gold["task"] == task.task].sort_values("image_id")
+    shown = mine[mine["image_id"].isin(apart(mine, clusters)["practice"])]
+    return spread(dict(zip(shown["image_id"], shown["label"], strict=True)), task.keys, PRACTICE)
+
+
 def practice_of(gold: pd.DataFrame, clusters: pd.DataFrame, task: Task, place: Place) -> list[PracticePicture]:
-    """Pictures to learn on before the entry test, each with its answer and why; no near twin of a test picture."""
-    mine = gold[gold["task"] == task.task]
-    shown = set(apart(mine, clusters)["practice"])
-    rows = mine[mine["image_id"].isin(shown)].sort_values("image_id")
-    labels = dict(zip(rows["image_id"], rows["label"], strict=True))
-    why = dict(zip(rows["image_id"], rows["explanation"].fillna(""), strict=True))
+    """The pictures to practice on, each with its answer and why."""
+    rows = gold[gold["task"] == task.task].set_index("image_id")
     return [
-        PracticePicture(image_id=i, url=address(place, i), label=labels[i], explanation=why[i])
-        for i in spread(labels, task.keys, PRACTICE)
+        PracticePicture(
+            image_id=i,
+            url=address(place, i),
+            label=rows.at[i, "label"],
+            explanation=rows.at[i, "explanation"] if isinstance(rows.at[i, "explanation"], str) else "",
+        )
+        for i in practice_ids(gold, clusters, task)
     ]
 
 
