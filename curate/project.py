@@ -113,7 +113,17 @@ CREATE TABLE answer (
 CREATE INDEX answer_token ON answer (token)
 """
 
-MIGRATIONS = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4)
+_VERSION_5 = """
+CREATE TABLE upload (              -- display copies that workers load from S3
+    place TEXT NOT NULL,           -- s3://bucket/prefix
+    image_id TEXT NOT NULL,
+    key TEXT NOT NULL,             -- random, written before the copy is put there
+    uploaded_at TEXT,              -- NULL = perhaps not there yet
+    PRIMARY KEY (place, image_id)
+)
+"""
+
+MIGRATIONS = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _VERSION_5)
 
 
 def open_project(path: Path) -> sqlite3.Connection:

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from curate.commands.options import EndpointOption, SeedOption, TaskOption, WorkspaceOption, YesOption, agree_first
+from curate.commands import asking
+from curate.commands.asking import PicturesOption
+from curate.commands.options import EndpointOption, SeedOption, TaskOption, WorkspaceOption
 from schemas.errors import UserError
-
-if TYPE_CHECKING:
-    from curate.crowd.requester import Requester
-    from curate.crowd.rounds import Plan
-    from curate.workspace import Workspace
-    from schemas.task import Task
 
 
 def register(app: typer.Typer) -> None:
-    """Add `gold import`, `qual create` and `hits create | status`."""
+    """Add `gold import`, `qual create`, `hits status`, and `hits` of asking.py."""
     gold = typer.Typer(
         no_args_is_help=True, help="Pictures whose answer is known: for the entry test, and hidden in HITs."
     )
@@ -31,14 +27,8 @@ def register(app: typer.Typer) -> None:
     app.add_typer(hits, name="hits")
     gold.command("import")(gold_import_command)
     qual.command("create")(qual_create_command)
-    hits.command("create")(hits_create_command)
+    asking.register(hits)
     hits.command("status")(hits_status_command)
-
-
-PicturesOption = Annotated[
-    str | None,
-    typer.Option("--pictures-url", help="Where workers' browsers find pictures; default: ENDPOINT/picture."),
-]
 
 
 def gold_import_command(
@@ -83,8 +73,13 @@ def qual_create_command(
     requester = Requester(endpoint or here.config.endpoint)
     with here.lock("curate qual create"), closing(here.project()) as project:
         gold = GOLD.read(here.of_task(asked.task, "gold"))
-        where = pictures_url or f"{requester.endpoint}/picture"
-        identity, questions, new = create_test(requester, project, asked, gold, here.config.name, where)
+        if (pictures_url or "").startswith("s3://"):
+            raise UserError(
+                f"--pictures-url {pictures_url}: the entry test stays, and a presigned address lives 7 days at most. "
+                "Let the crowd show the test's pictures: leave --pictures-url out, or name a https:// address that stays"
+            )
+        place = (pictures_url or f"{requester.endpoint}/picture").rstrip("/")
+        identity, questions, new = create_test(requester, project, asked, gold, here.config.name, place)
         here.log(
             "qual create",
             inputs=[here.of_task(asked.task, "gold")],
@@ -94,127 +89,6 @@ def qual_create_command(
     verb = "made" if new else "was there already"
     typer.echo(
         f"entry test of task {asked.task} {verb}: {questions} questions, pass mark {asked.crowd.pass_mark}% -> {identity}"
-    )
-
-
-def hits_create_command(
-    file: Annotated[
-        Path | None, typer.Argument(help="With --selection: another selection than the task's selection.parquet.")
-    ] = None,
-    images: Annotated[
-        int | None, typer.Option("--images", "-n", help="Random pictures that shall be asked about in all.")
-    ] = None,
-    selection: Annotated[
-        bool, typer.Option("--selection", help="Ask what `curate select` chose, as the next round.")
-    ] = False,
-    workspace: WorkspaceOption = None,
-    task: TaskOption = None,
-    seed: SeedOption = 0,
-    yes: YesOption = False,
-    endpoint: EndpointOption = None,
-    pictures_url: PicturesOption = None,
-) -> None:
-    """Ask people about a random sample of pictures, or about what `curate select` chose; run again, it asks nothing twice."""
-    from contextlib import closing
-
-    from curate.crowd.qualification import requirement
-    from curate.crowd.question import with_confused
-    from curate.crowd.requester import Requester
-    from curate.crowd.rounds import create
-    from curate.crowd.tables import write_tables
-    from curate.label.agreement import confused_with
-    from curate.workspace import open_workspace
-    from schemas.progress import progress
-    from schemas.tables import CONFUSIONS
-
-    here = open_workspace(workspace)
-    asked = here.task(task)
-    confused = confused_with(CONFUSIONS.read_if_there(here.of_task(asked.task, "confusions")))
-    requester = Requester(endpoint or here.config.endpoint)
-    with here.lock("curate hits create"), closing(here.project()) as project:
-        if selection or file is not None:
-            if images is not None:
-                raise UserError("say --images N for a random sample or --selection for what was chosen, not both")
-            planned = _plan_selection(here, asked, project, requester, file, seed)
-        elif images is not None:
-            planned = _plan_random(here, asked, project, requester, images, seed)
-        else:
-            raise UserError(
-                "what shall be asked? Say --images N for a random sample, or --selection for what `curate select` chose"
-            )
-        requirements = requirement(project, asked, requester.endpoint)
-        for line in planned.lines():
-            typer.echo(line)
-        if planned.nothing:
-            write_tables(here, project, asked.task)
-            typer.echo(f"nothing to make: {planned.done(asked.task)}")
-            return
-        agree_first(yes, f"Make {len(planned.new) + len(planned.waiting)} HITs at {requester.endpoint}?")
-        where = pictures_url or f"{requester.endpoint}/picture"
-        with progress(len(planned.waiting) + len(planned.new), "making HITs", " HIT") as bar:
-            # the plan, and with it the name of each HIT, does not know the hints: they change with every answer
-            hinted = with_confused(asked, confused)
-            made = create(project, requester, hinted, planned, where, requirements, bar.update, here.config.name)
-        outputs = write_tables(here, project, asked.task)
-        here.log(
-            "hits create",
-            outputs=outputs,
-            hits=made,
-            pictures=planned.pictures,
-            seed=seed,
-            endpoint=requester.endpoint,
-            selection=planned.selection,
-        )
-    typer.echo(f"{made} HITs made -> {here.relative(outputs[0])}")
-
-
-def _plan_random(here: Workspace, task: Task, project: Any, requester: Requester, images: int, seed: int) -> Plan:
-    """A random sample of `images` pictures in all."""
-    from curate.crowd.rounds import plan
-    from schemas.tables import CLUSTERS, GOLD, LABELS, PICTURES
-
-    return plan(
-        project,
-        task,
-        name=here.config.name,
-        endpoint=requester.endpoint,
-        wanted=images,
-        seed=seed,
-        pictures=PICTURES.read(here.table("pictures"), ["image_id", "dropped"]),
-        clusters=CLUSTERS.read(here.table("clusters")),
-        gold=GOLD.read_if_there(here.of_task(task.task, "gold")),
-        labels=LABELS.read_if_there(here.of_task(task.task, "labels")),
-    )
-
-
-def _plan_selection(
-    here: Workspace, task: Task, project: Any, requester: Requester, file: Path | None, seed: int
-) -> Plan:
-    """The pictures of a selection as the next round."""
-    from curate.crowd.qualification import known_workers
-    from curate.crowd.rounds import answered_before, plan_selection
-    from schemas.tables import CLUSTERS, GOLD, PICTURES, SELECTION, VOTES
-
-    path = file or here.of_task(task.task, "selection")
-    selection = SELECTION.check(SELECTION.read(path))
-    metadata = SELECTION.metadata(path)
-    answered = answered_before(VOTES.read_if_there(here.of_task(task.task, "votes")), requester.endpoint)
-    workers = {worker for who in answered.values() for worker in who}
-    again = any(image_id in answered for image_id in selection["image_id"])
-    return plan_selection(
-        project,
-        task,
-        name=here.config.name,
-        endpoint=requester.endpoint,
-        selection=selection,
-        where=here.relative(path),
-        seed=seed,
-        pictures=PICTURES.read(here.table("pictures"), ["image_id", "dropped"]),
-        clusters=CLUSTERS.read(here.table("clusters")),
-        gold=GOLD.read_if_there(here.of_task(task.task, "gold")),
-        answered=answered,
-        crowd=known_workers(project, requester, task, workers) if again else 0,
-        last_round=int(metadata["consenso.round"]) if "consenso.round" in metadata else None,
     )
 
 

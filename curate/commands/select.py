@@ -202,9 +202,10 @@ def _select(
     gold = GOLD.read_if_there(here.of_task(name, "gold"))
     hits = HITS.read_if_there(here.of_task(name, "hits"))
     votes = VOTES.read_if_there(here.of_task(name, "votes"))
+    clusters = CLUSTERS.read(here.table("clusters"))
     candidates = pool(
         pictures,
-        CLUSTERS.read(here.table("clusters")),
+        clusters,
         APPEARANCES.read_if_there(here.table("appearances")),
         LABELS.read_if_there(here.of_task(name, "labels")),
         SPLITS.read_if_there(here.of_task(name, "splits")),
@@ -217,7 +218,7 @@ def _select(
     )
     answered = answered_before(votes, endpoint.rstrip("/"))
     crowd = len({worker for who in answered.values() for worker in who})
-    hidden = len(usable_gold(pictures, gold, name))
+    hidden = len(usable_gold(pictures, gold, name, clusters))
 
     def price(rows: pd.DataFrame) -> int:
         return cost(rows, task, hidden, answered, crowd, len(before))

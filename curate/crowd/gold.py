@@ -81,6 +81,22 @@ def add_gold(rows: pd.DataFrame, there: pd.DataFrame, pictures: pd.DataFrame, ta
     return GOLD.check(pd.concat([others, new]).sort_values(["task", "image_id"], ignore_index=True))
 
 
+def apart(gold: pd.DataFrame, clusters: pd.DataFrame) -> dict[str, list[str]]:
+    """The pictures of each use (test, practice, hidden), no use holding a picture that another use shows too.
+
+    Near twins are one picture here: who practiced on one knows the other. A cluster serves the test first, then practice,
+    then hidden gold; what another use has taken is left out.
+    """
+    cluster = dict(zip(clusters["image_id"], clusters["cluster_id"], strict=True))
+    taken: set[str] = set()
+    found: dict[str, list[str]] = {}
+    for use in ("test", "practice", "hidden"):
+        mine = [i for i in gold.loc[gold["use"] == use, "image_id"] if cluster.get(i, i) not in taken]
+        found[use] = mine
+        taken |= {cluster.get(i, i) for i in mine}
+    return found
+
+
 def spread(labels: Mapping[str, str], classes: Sequence[str], count: int) -> list[str]:
     """Up to `count` of the pictures, one of each class in turn, in the order they came: rare classes get their place too."""
     by_class = [[image_id for image_id, label in labels.items() if label == key] for key in classes]

@@ -85,6 +85,21 @@ def ended(project: sqlite3.Connection, token: str, why: str) -> None:
     project.execute("UPDATE hit_journal SET ended = ? WHERE token = ?", (why, token))
 
 
+def widened(project: sqlite3.Connection, token: str, max_assignments: int) -> None:
+    """Note how many workers a HIT may have by now; call it inside a transaction."""
+    project.execute("UPDATE hit_journal SET max_assignments = ? WHERE token = ?", (max_assignments, token))
+
+
+def keep_pilot(project: sqlite3.Connection, task: str) -> list[str]:
+    """Let the pilot's HITs be HITs like all others, so that their votes count; returns the ids of those that exist."""
+    with transaction(project):
+        found = project.execute(
+            "SELECT hit_id FROM hit_journal WHERE task = ? AND purpose = 'pilot'", (task,)
+        ).fetchall()
+        project.execute("UPDATE hit_journal SET purpose = 'label' WHERE task = ? AND purpose = 'pilot'", (task,))
+    return [row["hit_id"] for row in found if row["hit_id"]]
+
+
 def collected(project: sqlite3.Connection, tokens: Sequence[str]) -> None:
     """Note that all answers of these HITs have been read and judged, so that they need not be read again."""
     at = now().isoformat()
@@ -150,10 +165,11 @@ def hits_table(journal: Iterable[Entry]) -> pd.DataFrame:
 
 
 def asked(journal: Sequence[Entry], chosen_by: str | None = None) -> set[str]:
-    """Pictures that somebody is or was asked about, gold left out; or those chosen for one reason."""
+    """Pictures that somebody is or was asked about, gold left out; or those chosen for one reason. A refused HIT asked nobody."""
     return {
         a.image_id
         for entry in journal
+        if entry.ended != "refused"
         for a in entry.images
         if (a.chosen_by == chosen_by if chosen_by else a.chosen_by != "gold")
     }

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from curate.crowd import budget, journal
 from curate.crowd.journal import Entry
+from curate.savings import saved
 from schemas.task import Task
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def describe(project: sqlite3.Connection, requester: Requester, task: Task) -> l
     open_ = sum(hit.get("NumberOfAssignmentsAvailable", 0) for hit in found)
     busy = sum(hit.get("NumberOfAssignmentsPending", 0) for hit in found)
     judged = sum(hit.get("NumberOfAssignmentsCompleted", 0) for hit in found)
-    waiting = sum(entry.state == "pending" for entry in written)
+    waiting = sum(entry.state == "pending" and entry.ended is None for entry in written)
     elsewhere = sorted({entry.endpoint for entry in written} - {requester.endpoint})
     by_kind = budget.by_kind(project, task.task)
     reserved = by_kind.get("reserved", 0) + by_kind.get("released", 0)
@@ -40,6 +41,8 @@ def describe(project: sqlite3.Connection, requester: Requester, task: Task) -> l
     lines[3:3] = [
         _round(number, [e for e in mine.values() if e.round == number]) for number in rounds if len(rounds) > 1
     ]
+    if found_saved := saved(journal.hits_table(list(mine.values())), task):
+        lines.append(f"  adaptive     {found_saved.line()}")
     if waiting:
         lines.append(f"  {waiting} HITs are written down but not made: run `curate hits create` again")
     lines += [f"  more HITs at {endpoint}: --endpoint {endpoint}" for endpoint in elsewhere]

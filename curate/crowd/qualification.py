@@ -8,10 +8,11 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
-from curate.crowd.gold import spread
+from curate.crowd.gold import apart, spread
+from curate.crowd.question import Place, address
 from curate.workspace import now
 from schemas.errors import UserError
-from schemas.question import say
+from schemas.question import PracticePicture, say
 from schemas.task import Task
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from curate.crowd.requester import Requester
 
 LIMIT = 65_535  # bytes of a Test and of an AnswerKey, by MTurk's documentation
+PRACTICE = 20  # pictures to practice on, at most: every HIT carries them
 _SCHEMAS = "http://mechanicalturk.amazonaws.com/AWSMechanicalTurkDataSchemas/2005-10-01"
 
 
@@ -31,7 +33,28 @@ def pictures_of_test(gold: pd.DataFrame, task: Task) -> dict[str, str]:
     return {image_id: labels[image_id] for image_id in sorted(chosen)}  # ids are hashes: the order says nothing
 
 
-def question_form(task: Task, image_ids: Sequence[str], pictures_url: str) -> str:
+def practice_ids(gold: pd.DataFrame, clusters: pd.DataFrame, task: Task) -> list[str]:
+    """Pictures to learn on before the entry test, spread over the classes; no near twin of a test picture."""
+    mine = gold[gold["task"] == task.task].sort_values("image_id")
+    shown = mine[mine["image_id"].isin(apart(mine, clusters)["practice"])]
+    return spread(dict(zip(shown["image_id"], shown["label"], strict=True)), task.keys, PRACTICE)
+
+
+def practice_of(gold: pd.DataFrame, clusters: pd.DataFrame, task: Task, place: Place) -> list[PracticePicture]:
+    """The pictures to practice on, each with its answer and why."""
+    rows = gold[gold["task"] == task.task].set_index("image_id")
+    return [
+        PracticePicture(
+            image_id=i,
+            url=address(place, i),
+            label=rows.at[i, "label"],
+            explanation=rows.at[i, "explanation"] if isinstance(rows.at[i, "explanation"], str) else "",
+        )
+        for i in practice_ids(gold, clusters, task)
+    ]
+
+
+def question_form(task: Task, image_ids: Sequence[str], place: Place) -> str:
     """The test as QuestionForm XML: a picture and one radio button per class; raises UserError above MTurk's limit."""
     choices = "".join(
         f"<Selection><SelectionIdentifier>{c.key}</SelectionIdentifier><Text>{escape(say(c.name, 'en'))}</Text></Selection>"
@@ -45,7 +68,7 @@ def question_form(task: Task, image_ids: Sequence[str], pictures_url: str) -> st
         f"<Question><QuestionIdentifier>{image_id}</QuestionIdentifier><IsRequired>true</IsRequired><QuestionContent>"
         f"<Text>{escape(say(task.question, 'en'))}</Text>"
         "<Binary><MimeType><Type>image</Type></MimeType>"
-        f"<DataURL>{escape(f'{pictures_url}/{image_id}')}</DataURL><AltText>Picture {number}</AltText></Binary>"
+        f"<DataURL>{escape(address(place, image_id))}</DataURL><AltText>Picture {number}</AltText></Binary>"
         f"</QuestionContent>{answer}</Question>"
         for number, image_id in enumerate(image_ids, start=1)
     )
@@ -99,7 +122,7 @@ def create_test(
     task: Task,
     gold: pd.DataFrame,
     project_name: str,
-    pictures_url: str,
+    place: Place,
 ) -> tuple[str, int, bool]:
     """Find or make the entry test at the endpoint; gives its id, its number of questions, and whether it was made now.
 
@@ -110,7 +133,7 @@ def create_test(
         raise UserError(
             f"task {task.task}: there is no gold for the entry test. Give pictures with known answers: `curate gold import FILE.csv`"
         )
-    test, key = question_form(task, list(answers), pictures_url), answer_key(task, answers)
+    test, key = question_form(task, list(answers), place), answer_key(task, answers)
     content = hashlib.sha256(repr((sorted(answers.items()), task.keys, task.question_version)).encode()).hexdigest()
     name = f"{project_name}: entry test for {task.task} {content[:8]}"
     found = requester.find_qualification(name)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from schemas.errors import UserError
-from schemas.question import CANNOT_SEE, Choice, PictureAsked, TaskPage, embed, say
+from schemas.question import CANNOT_SEE, Choice, PictureAsked, PracticePicture, TaskPage, embed, say
 from schemas.task import Task
 
 LIMIT = 65_535  # bytes of a Question, by MTurk's documentation
@@ -15,8 +15,16 @@ _POOL = "1234567890qwertyuiopasdfghjklxcvbnm"
 _RESERVED = {"z"}  # undo on the labeling page; a task file may still give it to a class on purpose
 
 
-def task_page(task: Task, image_ids: Sequence[str], pictures_url: str) -> TaskPage:
-    """Everything a labeling page needs to ask about these pictures, which stand at `pictures_url/<image_id>`."""
+Place = str | Callable[[str], str]  # where pictures stand: an address before /<image_id>, or the address of each one
+
+
+def address(place: Place, image_id: str) -> str:
+    """Where a worker's browser finds a picture."""
+    return f"{place}/{image_id}" if isinstance(place, str) else place(image_id)
+
+
+def task_page(task: Task, image_ids: Sequence[str], place: Place, practice: Sequence[PracticePicture] = ()) -> TaskPage:
+    """Everything a labeling page needs to ask about these pictures, with pictures to practice on."""
     keys = hotkeys(task)
     return TaskPage(
         task=task.task,
@@ -30,12 +38,13 @@ def task_page(task: Task, image_ids: Sequence[str], pictures_url: str) -> TaskPa
                 name=c.name,
                 hotkey=keys[c.key],
                 definition=c.definition,
-                examples=[f"{pictures_url}/{image_id}" for image_id in c.examples],
+                examples=[address(place, image_id) for image_id in c.examples],
                 confused_with=c.confused_with or [],
             )
             for c in task.classes
         ],
-        pictures=[PictureAsked(image_id=image_id, url=f"{pictures_url}/{image_id}") for image_id in image_ids],
+        pictures=[PictureAsked(image_id=image_id, url=address(place, image_id)) for image_id in image_ids],
+        practice=list(practice),
     )
 
 
@@ -66,11 +75,15 @@ def hotkeys(task: Task) -> dict[str, str]:
 def html_question(page: TaskPage, height_px: int = 0) -> str:
     """The page as HTMLQuestion XML; raises UserError above MTurk's limit, saying how many pictures fit.
 
-    Where the room is short, what classes are confused with is left out first: a round never fails for a hint.
+    Where the room is short, what classes are confused with is left out first, then the practice from its end: a round never
+    fails for a hint.
     """
     question = _wrap(_page_html(page), height_px)
     if len(question.encode()) > LIMIT:
         page = _without_hints(page)
+        question = _wrap(_page_html(page), height_px)
+    while len(question.encode()) > LIMIT and page.practice:
+        page = page.model_copy(update={"practice": page.practice[: len(page.practice) // 2]})
         question = _wrap(_page_html(page), height_px)
     size = len(question.encode())
     if size > LIMIT:

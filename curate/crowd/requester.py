@@ -155,6 +155,27 @@ class Requester:
         """Annotation to HIT id, of every HIT of this account that has one: finds HITs again after their token has expired."""
         return {hit["RequesterAnnotation"]: hit["HITId"] for hit in self.hits() if hit.get("RequesterAnnotation")}
 
+    def expire(self, hit_id: str, at: float = 0) -> None:
+        """From `at` (seconds since 1970; 0 = now) nobody can accept the HIT; who is at work may finish."""
+        with self._clear("UpdateExpirationForHIT"):
+            self.client.update_expiration_for_hit(HITId=hit_id, ExpireAt=at)
+
+    def ask_more(self, token: str, hit_id: str, additional: int) -> None:
+        """Let so many more workers take a HIT; asked again with the same token it changes nothing."""
+        with self._clear("CreateAdditionalAssignmentsForHIT"):
+            try:
+                self.client.create_additional_assignments_for_hit(
+                    HITId=hit_id, NumberOfAdditionalAssignments=additional, UniqueRequestToken=token
+                )
+            except self.client.exceptions.RequestError as error:
+                if not _turk_code(error).endswith("alreadyexists"):
+                    raise
+
+    def delete(self, hit_id: str) -> None:
+        """Dispose of a HIT whose answers are all judged."""
+        with self._clear("DeleteHIT"):
+            self.client.delete_hit(HITId=hit_id)
+
     def assignments(self, hit_id: str) -> list[dict[str, Any]]:
         """All submitted, approved and rejected assignments of a HIT, each once even when answers come in meanwhile."""
         found = self._pages("list_assignments_for_hit", "Assignments", HITId=hit_id)

@@ -1,4 +1,4 @@
-"""A round of asking: which pictures, in which HITs, for how much; then making those HITs, each exactly once."""
+"""A round of asking, planned: which pictures, in which HITs, for how much. `making.py` makes them."""
 
 from __future__ import annotations
 
@@ -6,23 +6,19 @@ import hashlib
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from heapq import heapify, heappop, heappush
+from typing import TYPE_CHECKING, Any
 
 from curate.crowd import budget, journal
-from curate.crowd.crash import crash_point
 from curate.crowd.journal import Asked, Entry
-from curate.crowd.question import html_question, task_page
-from curate.database import transaction
+from curate.crowd.question import task_page
 from schemas.errors import UserError
-from schemas.question import say
 from schemas.task import Task
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from curate.crowd.requester import Requester
 
 FIRST = 1  # the round of a picture's first asking
 
@@ -41,6 +37,8 @@ class Plan:
     selection: str | None = None  # hash of the selection that is asked; None = a random sample
     kept_out: int = 0  # workers who may not take some of the new HITs
     alone: int = 0  # new HITs for which too few other workers are known
+    gold_short: int = 0  # hidden gold pictures that are missing, for each HIT to have its share
+    purpose: str = "label"
 
     @property
     def pictures(self) -> int:
@@ -74,6 +72,10 @@ class Plan:
 
     def done(self, task: str) -> str:
         """Why there is nothing to make."""
+        if self.purpose == "tie-break":
+            return f"no picture of task {task} lacks an answer that is not on its way"
+        if self.purpose == "again":
+            return f"{self.asked} labeled pictures of task {task} have been asked about again"
         if self.selection is None:
             return f"{self.asked} random pictures of task {task} have been asked about"
         return f"the {self.asked} pictures of this selection have been asked about"
@@ -87,18 +89,25 @@ class Plan:
             )
         if self.new:
             per_assignment = f"{budget.dollars(self.price.reward)} reward and {budget.dollars(self.price.fee)} fee each"
-            before = f" ({self.asked} of {self.wanted} asked before)" if self.selection is None else self._reasons()
+            before = self._reasons()
+            if self.selection is None and self.purpose in ("label", "pilot"):
+                before = f" ({self.asked} of {self.wanted} asked before)"
             told += [
                 f"{self.pictures} pictures{before} and {self.gold} hidden gold in {len(self.new)} HITs",
                 f"{self._workers()} workers each: {self.assignments} assignments, {self.answers} answers",
                 f"{budget.dollars(self.cost)} at most ({per_assignment}); the budget has {budget.dollars(self.left)} left",
             ]
+        if self.gold_short:
+            told.append(
+                f"{self.gold_short} more hidden gold pictures are needed (`curate gold import`): some HITs have fewer than "
+                "crowd.gold_share, since one picture stands in crowd.gold_exposure HITs at most"
+            )
         if self.kept_out:
             told.append(f"{self.kept_out} workers answered some of these pictures before; they do not see those HITs")
         if self.alone:
             told.append(f"{self.alone} HITs need more workers than are known who have not answered: invite more")
         missing = self.wanted - self.asked - self.pictures
-        if missing > 0 and self.selection is None:
+        if missing > 0 and self.selection is None and self.purpose != "tie-break":
             told.append(f"{missing} fewer than wanted: no more pictures of this workspace can be asked about")
         return told
 
@@ -133,23 +142,32 @@ def batches(
     seed: int,
     first: int = 0,
     chosen_by: Mapping[str, str] | None = None,
+    shown: Counter[str] | None = None,
+    most: int | None = None,
 ) -> list[list[Asked]]:
     """The pictures in groups of `per_hit`, hidden gold among them, each group in a random order.
 
-    Where the share gives no whole number, gold falls on every second or third HIT. `first` is the number of HITs made before:
-    gold goes on where they stopped, so that every gold picture is shown about equally often. Pictures without a reason in
-    `chosen_by` are random.
+    Where the share gives no whole number, gold falls on every second or third HIT. `first` is the number of HITs made before.
+    The gold that stood in the fewest HITs goes first (`shown` counts them, those made here are added), and none stands in
+    more than `most`: where all have, HITs go without. Pictures without a reason in `chosen_by` are random.
     """
     reasons = chosen_by or {}
     rate = per_hit * gold_share
-    ring = sorted(hidden, key=lambda image_id: _draw(seed, "gold", image_id))
+    times = Counter() if shown is None else shown
+    turn = {image_id: _draw(seed, "gold", image_id) for image_id in hidden}
+    ring = [(times[i], turn[i], i) for i in hidden if most is None or times[i] < most]
+    heapify(ring)
     waiting = list(pictures)
     made: list[list[Asked]] = []
     while waiting:
         number = first + len(made)
         start, end = int(number * rate + 1e-9), int((number + 1) * rate + 1e-9)
         count = min(end - start, len(ring), per_hit - 1)
-        golds = [ring[(start + turn) % len(ring)] for turn in range(count)]
+        golds = [heappop(ring)[2] for _ in range(count)]
+        times.update(golds)
+        for image_id in golds:
+            if most is None or times[image_id] < most:
+                heappush(ring, (times[image_id], turn[image_id], image_id))
         fresh, waiting = waiting[: per_hit - count], waiting[per_hit - count :]
         group = [Asked(i, reasons.get(i, "random")) for i in fresh] + [Asked(i, "gold") for i in golds]
         made.append(sorted(group, key=lambda asked: _draw(seed, str(number), asked.image_id)))
@@ -182,40 +200,88 @@ def plan(
     clusters: pd.DataFrame,
     gold: pd.DataFrame,
     labels: pd.DataFrame,
+    purpose: str = "label",
 ) -> Plan:
     """What to ask so that `wanted` random pictures of the task have been asked in all; touches nothing.
 
-    Pictures are never asked twice: not one whose cluster was asked before, is labeled already, or is gold.
+    Pictures are never asked twice: not one whose cluster was asked before, is labeled already, or is gold. A pilot asks `wanted` pictures for itself; since its votes do not count, its pictures
+    are free for the round that counts.
     """
     if wanted < 1:
         raise UserError(f"--images must be at least 1, got {wanted}")
     before = journal.entries(project, task.task)
     mine = gold[gold["task"] == task.task]
     labeled = labels.loc[(labels["task"] == task.task) & labels["label"].notna(), "image_id"]
-    free = candidates(pictures, clusters, journal.asked(before) | set(mine["image_id"]) | set(labeled))
-    done = len(journal.asked(before, "random"))
-    hidden = usable_gold(pictures, gold, task.task)
+    counted = [entry for entry in before if purpose == "pilot" or entry.purpose != "pilot"]
+    free = candidates(pictures, clusters, journal.asked(counted) | set(mine["image_id"]) | set(labeled))
+    own = [entry for entry in before if (entry.purpose == "pilot") == (purpose == "pilot")]
+    done = len(journal.asked(own, "random"))
+    hidden = usable_gold(pictures, gold, task.task, clusters)
     crowd, price = task.crowd, budget.price(task)
+    shown = exposures(before)
     groups = batches(
-        sample(free, max(0, wanted - done), seed), hidden, crowd.pictures_per_hit, crowd.gold_share, seed, len(before)
-    )
+        sample(free, max(0, wanted - done), seed), hidden, crowd.pictures_per_hit, crowd.gold_share, seed, len(before),
+        shown=shown, most=crowd.gold_exposure,
+    )  # fmt: skip
+    key = FIRST if purpose == "label" else purpose
     new = [
-        Entry(
-            token=token(name, task, FIRST, (asked.image_id for asked in group)),
-            task=task.task,
-            round=FIRST,
-            endpoint=endpoint,
-            state="pending",
-            images=tuple(group),
-            reward_cents=price.reward // budget.CENT,
-            max_assignments=crowd.assignments.first,
-            question_version=task.question_version,
-            taxonomy_version=task.taxonomy_version,
-        )
+        entry_of(task, name, key, endpoint, group, round_number=FIRST, purpose=purpose, before=before)
         for group in groups
     ]
-    waiting = [entry for entry in before if entry.state == "pending" and entry.endpoint == endpoint]
-    return Plan(new, waiting, price, budget.left(project, task), done, wanted, len(free))
+    waiting = [entry for entry in before if entry.state == "pending" and entry.endpoint == endpoint and not entry.ended]
+    made = Plan(new, waiting, price, budget.left(project, task), done, wanted, len(free))
+    return replace(made, gold_short=gold_short(new, len(before), task), purpose=purpose)
+
+
+def entry_of(
+    task: Task,
+    name: str,
+    key: int | str,
+    endpoint: str,
+    group: Sequence[Asked],
+    *,
+    round_number: int,
+    purpose: str = "label",
+    assignments: int | None = None,
+    before: Iterable[Entry] = (),
+    **facts: Any,
+) -> Entry:
+    """A HIT to write down. `key` names its round; a batch that was refused before gets a new name."""
+    refused = {entry.token for entry in before if entry.ended == "refused"}
+    ids = [asked.image_id for asked in group]
+    named, tries = token(name, task, key, ids), 1
+    while named in refused:
+        tries += 1
+        named = token(name, task, f"{key} try {tries}", ids)
+    return Entry(
+        token=named,
+        task=task.task,
+        round=round_number,
+        endpoint=endpoint,
+        state="pending",
+        images=tuple(group),
+        reward_cents=budget.price(task).reward // budget.CENT,
+        max_assignments=assignments or task.crowd.assignments.first,
+        question_version=task.question_version,
+        taxonomy_version=task.taxonomy_version,
+        purpose=purpose,
+        **facts,
+    )
+
+
+def exposures(entries: Iterable[Entry]) -> Counter[str]:
+    """In how many HITs each gold picture stands by now, over all rounds."""
+    return Counter(
+        a.image_id for entry in entries if entry.ended != "refused" for a in entry.images if a.chosen_by == "gold"
+    )
+
+
+def gold_short(new: Sequence[Entry], first: int, task: Task) -> int:
+    """How many more hidden gold pictures these HITs needed, so that each has its share and none is shown too often."""
+    rate = task.crowd.pictures_per_hit * task.crowd.gold_share
+    wanted = int((first + len(new)) * rate + 1e-9) - int(first * rate + 1e-9)
+    there = sum(a.chosen_by == "gold" for entry in new for a in entry.images)
+    return -(-max(0, wanted - there) // task.crowd.gold_exposure)
 
 
 @dataclass(frozen=True)
@@ -257,15 +323,20 @@ def selected_batches(
     crowd: int,
     seed: int,
     first: int,
+    shown: Counter[str] | None = None,
 ) -> list[tuple[Group, list[Asked]]]:
-    """The HITs that ask a selection: those with its first pictures come first. `first` is the number of HITs made before."""
+    """The HITs that ask a selection: those with its first pictures come first. `first` is the number of HITs made before.
+
+    `shown` counts in how many HITs each gold picture stands; without it gold is shown as often as it takes.
+    """
     reasons = dict(zip(selection["image_id"], selection["chosen_by"], strict=True))
     rank = {image_id: place for place, image_id in enumerate(selection["image_id"])}
     rows = zip(selection["image_id"].tolist(), selection["assignments"].astype(int).tolist(), strict=True)
     made: list[tuple[Group, list[Asked]]] = []
+    per_hit, share = task.crowd.pictures_per_hit, task.crowd.gold_share
+    most = None if shown is None else task.crowd.gold_exposure
     for group in grouped(rows, answered, crowd):
-        crowd_, share = task.crowd, task.crowd.gold_share
-        batch = batches(group.image_ids, hidden, crowd_.pictures_per_hit, share, seed, first + len(made), reasons)
+        batch = batches(group.image_ids, hidden, per_hit, share, seed, first + len(made), reasons, shown, most)
         made += [(group, asked) for asked in batch]
     return sorted(made, key=lambda hit: min(rank[a.image_id] for a in hit[1] if a.chosen_by != "gold"))
 
@@ -279,10 +350,12 @@ def cost(
     return sum(group.assignments for group, _ in made) * budget.price(task).total
 
 
-def usable_gold(pictures: pd.DataFrame, gold: pd.DataFrame, task: str) -> list[str]:
-    """Gold that can be hidden among the questions of a task."""
+def usable_gold(pictures: pd.DataFrame, gold: pd.DataFrame, task: str, clusters: pd.DataFrame) -> list[str]:
+    """Gold that can be hidden among the questions of a task: no near twin of a picture that a worker learns the answer of."""
+    from curate.crowd.gold import apart
+
     kept = set(pictures.loc[pictures["dropped"].isna(), "image_id"])
-    return [i for i in gold.loc[(gold["task"] == task) & (gold["use"] == "hidden"), "image_id"] if i in kept]
+    return [i for i in apart(gold[gold["task"] == task], clusters)["hidden"] if i in kept]
 
 
 def answered_before(votes: pd.DataFrame, endpoint: str) -> dict[str, frozenset[str]]:
@@ -336,37 +409,30 @@ def plan_selection(
     """
     before = journal.entries(project, task.task)
     identity = selection_id(selection)
-    waiting = [entry for entry in before if entry.state == "pending" and entry.endpoint == endpoint]
+    waiting = [entry for entry in before if entry.state == "pending" and entry.endpoint == endpoint and not entry.ended]
     price, left = budget.price(task), budget.left(project, task)
-    done = [entry for entry in before if entry.selection == identity]
+    done = [entry for entry in before if entry.selection == identity and entry.ended != "refused"]
     if done:
         return Plan([], waiting, price, left, len(journal.asked(done)), len(selection), 0, identity)
     mine = gold[gold["task"] == task.task]
     later = [entry for entry in before if last_round is not None and entry.round > last_round]
     _check_selection(selection, where, task, pictures, clusters, set(mine["image_id"]), before, journal.asked(later))
-    hidden = usable_gold(pictures, gold, task.task)
-    made = selected_batches(selection.sort_values("rank"), task, hidden, answered, crowd, seed, len(before))
+    hidden = usable_gold(pictures, gold, task.task, clusters)
+    made = selected_batches(
+        selection.sort_values("rank"), task, hidden, answered, crowd, seed, len(before), exposures(before)
+    )
     number = last_of(before) + 1
     new = [
-        Entry(
-            token=token(name, task, identity, (asked.image_id for asked in batch)),
-            task=task.task,
-            round=number,
-            endpoint=endpoint,
-            state="pending",
-            images=tuple(batch),
-            reward_cents=price.reward // budget.CENT,
-            max_assignments=group.assignments,
-            question_version=task.question_version,
-            taxonomy_version=task.taxonomy_version,
-            selection=identity,
-            kept_out=tuple(sorted(group.kept_out)),
+        entry_of(
+            task, name, identity, endpoint, batch, round_number=number, assignments=group.assignments, before=before,
+            selection=identity, kept_out=tuple(sorted(group.kept_out)),
         )
         for group, batch in made
-    ]
+    ]  # fmt: skip
     out = {worker for entry in new for worker in entry.kept_out}
     alone = sum(bool(entry.kept_out) and crowd - len(entry.kept_out) < entry.max_assignments for entry in new)
-    return Plan(new, waiting, price, left, 0, len(selection), len(selection), identity, len(out), alone)
+    short = gold_short(new, len(before), task)
+    return Plan(new, waiting, price, left, 0, len(selection), len(selection), identity, len(out), alone, short)
 
 
 def _check_selection(
@@ -409,88 +475,3 @@ def _check_selection(
         raise UserError(
             f"{where}: {len(faults)} of {len(selection)} pictures cannot be asked about: {faults[0]}. Run `curate select` again"
         )
-
-
-def create(
-    project: sqlite3.Connection,
-    requester: Requester,
-    task: Task,
-    planned: Plan,
-    pictures_url: str,
-    requirements: list[dict[str, object]],
-    step: Callable[[int], object] = lambda _: None,
-    name: str = "",
-) -> int:
-    """Make the planned HITs and those that wait; returns how many were made. Killed at any point, run again, it asks nothing twice.
-
-    Everything is written down first, together with the money it may cost. Then each HIT is made under its own token, and
-    noted. What waits from an earlier run is looked for at the endpoint first, because a token is remembered for a day only.
-    """
-    todo = (*planned.waiting, *planned.new)
-    for entry in todo:  # before anything is written: a question that is too large, a crowd that is not there
-        html_question(task_page(task, entry.image_ids, pictures_url))
-    barred = {out: [*requirements, *_without(requester, name, task, out)] for out in {entry.kept_out for entry in todo}}
-    types = {
-        (cents, out): _hit_type(requester, task, cents, barred[out])
-        for cents, out in sorted({(entry.reward_cents, entry.kept_out) for entry in todo})
-    }
-    balance = round(requester.balance_usd() * budget.MICRO)
-    if planned.cost > balance:
-        raise UserError(
-            f"{requester.endpoint}: this costs {budget.dollars(planned.cost)}, the account there holds {budget.dollars(balance)}"
-        )
-    crash_point("before-journal")
-    with transaction(project):
-        budget.reserve(project, task, [(e.token, e.max_assignments * planned.price.total) for e in planned.new])
-        journal.write_down(project, planned.new)
-    crash_point("after-journal")
-    there = requester.hits_by_annotation() if planned.waiting else {}
-    for entry in todo:
-        crash_point("before-call")
-        hit_id = there.get(entry.token) or requester.create_hit(
-            entry.token,
-            types[entry.reward_cents, entry.kept_out],
-            html_question(task_page(task, entry.image_ids, pictures_url)),
-            entry.max_assignments,
-            round(task.crowd.lifetime_days * 86400),
-        )
-        crash_point("after-call")
-        with transaction(project):
-            journal.made(project, entry.token, hit_id, types[entry.reward_cents, entry.kept_out])
-        crash_point("after-made")
-        step(1)
-    return len(todo)
-
-
-def _without(requester: Requester, name: str, task: Task, workers: Sequence[str]) -> list[dict[str, object]]:
-    """A requirement that these workers do not meet: a qualification that only they are given. Nothing for nobody.
-
-    The usual way on MTurk. Its name is the hash of the workers, so a killed run finds it again and grants it anew.
-    """
-    if not workers:
-        return []
-    called = f"{name}: answered before, {task.task} {hashlib.sha256(json.dumps(workers).encode()).hexdigest()[:12]}"
-    identity = requester.find_qualification(called) or requester.create_qualification(
-        Name=called,
-        Description="Given to workers who have answered some pictures of a HIT: it asks somebody else.",
-        QualificationTypeStatus="Active",
-    )
-    for worker in workers:
-        requester.grant(identity, worker)
-    return [
-        {"QualificationTypeId": identity, "Comparator": "DoesNotExist", "ActionsGuarded": "DiscoverPreviewAndAccept"}
-    ]
-
-
-def _hit_type(requester: Requester, task: Task, reward_cents: int, requirements: list[dict[str, object]]) -> str:
-    """The HIT type of this task at this reward, asked for once."""
-    question, instructions = say(task.question, "en"), say(task.instructions, "en")
-    return requester.hit_type(
-        Title=question[:128],
-        Description=(instructions or question)[:2000],
-        Keywords=f"pictures, label, {task.task}",
-        Reward=f"{reward_cents / 100:.2f}",
-        AssignmentDurationInSeconds=task.crowd.minutes * 60,
-        AutoApprovalDelayInSeconds=round(task.crowd.auto_approve_days * 86400),
-        QualificationRequirements=requirements,
-    )

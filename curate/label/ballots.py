@@ -12,7 +12,7 @@ from schemas.errors import UserError
 
 GOLD = "gold"
 # Votes that make no label and still show how a worker answers: a person who was shut out stays measured.
-STILL_MEASURED = ("worker excluded", "unqualified", "rejected")
+STILL_MEASURED = ("worker excluded", "unqualified", "rejected", "pilot")
 
 
 @dataclass(frozen=True)

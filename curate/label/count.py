@@ -21,6 +21,7 @@ from curate.label.rule import (
     INVALID,
     NO_LABEL,
     OTHER_SOURCE,
+    PILOT,
     REASONS,
     REJECTED,
     UNQUALIFIED,
@@ -54,7 +55,9 @@ class Filters:
     gold: Collection[str] = ()  # image_ids whose answer is known
     excluded: Collection[str] = ()  # worker_ids that a person excluded
     images: Collection[str] = ()  # further pictures that were asked about
-    honored: Sequence[str] = field(default=(GOLD, UNQUALIFIED))  # reasons in `dropped` that stay; others are found anew
+    honored: Sequence[str] = field(
+        default=(GOLD, PILOT, UNQUALIFIED)
+    )  # reasons in `dropped` that stay; others are found anew
 
 
 @dataclass(frozen=True)

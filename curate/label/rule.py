@@ -24,12 +24,13 @@ UNSEEN = "cannot see the picture"
 CHANGED = "class changed"  # the class was split after the vote: nobody knows which part was meant
 INVALID = "invalid label"
 GOLD = "gold"  # measures the worker, never labels; before duplicates, since one worker may meet a gold picture twice
+PILOT = "pilot"  # asked to try the task out; `curate hits pilot --keep` lets them count
 SELF_CONFLICT = "self-conflict"  # one worker gave one picture different labels: none counts
 DUPLICATE = "duplicate"  # one worker gave one picture the same label again: the first counts
 LATE = "beyond the first answers"  # --first-k
 REASONS = (
-    OTHER_SOURCE, WRONG_ENDPOINT, REJECTED, UNQUALIFIED, EXCLUDED, UNSEEN, CHANGED, INVALID, GOLD, SELF_CONFLICT,
-    DUPLICATE, LATE,
+    OTHER_SOURCE, WRONG_ENDPOINT, REJECTED, UNQUALIFIED, EXCLUDED, UNSEEN, CHANGED, INVALID, GOLD, PILOT,
+    SELF_CONFLICT, DUPLICATE, LATE,
 )  # fmt: skip
 
 # Why a picture has no label.

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from curate.report.gather import Collection
+from curate.savings import saved
 from schemas.interval import wilson
 from schemas.tables import SPLIT_NAMES
 
@@ -124,6 +125,8 @@ def funnel(data: Collection) -> list[Step]:
         done = int(labels["label"].notna().sum())
         rule = f"{data.task.crowd.agree} of {data.task.crowd.assignments.first} agree"
         steps.append(Step("Labeled", done, rule, reasons(labels[labels["label"].isna()]), total))
+    if len(data.hits) and (less := saved(data.hits, data.task)):
+        steps.append(Step("Answers saved", less.answers, less.line()))
     rows = data.manifest.rows if data.manifest is not None else None
     if rows is not None and rows["split"].notna().any():
         out = rows[rows["split"] == "out"]["split_reason"].value_counts()

@@ -5,12 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from PIL import Image
-
+from curate.display import JPEG, upright
 from schemas.files import whole
-from schemas.picture import as_seen, open_picture
 
-LONGEST_SIDE = 1600  # px
 _IMAGE_ID = re.compile(r"[0-9a-f]{64}")
 
 
@@ -25,11 +22,11 @@ def display_copy(pictures: Path | None, image_id: str) -> Path | None:
     if original is None:
         return None
     try:
-        upright = _upright(original)
+        copied = upright(original)
     except (OSError, SyntaxError, ValueError):
         return None  # the page then offers 'cannot see the picture'
     with whole(copy) as part:
-        upright.save(part, "JPEG", quality=88, optimize=True)
+        copied.save(part, "JPEG", **JPEG)
     return copy
 
 
@@ -43,14 +40,3 @@ def has_picture(pictures: Path | None, image_id: str) -> bool:
 def _original(pictures: Path, image_id: str) -> Path | None:
     found = sorted((pictures / image_id[:2]).glob(f"{image_id}.*"))
     return next((path for path in found if path.suffix != ".part"), None)
-
-
-def _upright(original: Path) -> Image.Image:
-    """The first frame as a person sees it, at most LONGEST_SIDE px, without metadata."""
-    with open_picture(original) as opened:
-        opened.draft("RGB", (LONGEST_SIDE, LONGEST_SIDE))  # a JPEG decodes at a fraction of its size, much faster
-        seen = as_seen(opened)
-    seen.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.LANCZOS)
-    clean = Image.new("RGB", seen.size)
-    clean.paste(seen)  # a new image: no EXIF, no comment, no color profile comes along
-    return clean

@@ -73,7 +73,8 @@ def test_from_gold_to_judged_votes(open_shop: Shop) -> None:
 
 
 @pytest.mark.parametrize(
-    "point", ["before-journal", "after-journal", "before-call:2", "after-call", "after-call:3", "after-made:2"]
+    "point",
+    ["before-journal", "after-journal", "before-call:2", "after-call", "after-call:3", "before-made", "after-made"],
 )
 def test_hits_create_killed_at_any_point_and_run_again_makes_each_hit_once(
     open_shop: Shop, point: str, monkeypatch: pytest.MonkeyPatch

@@ -1,0 +1,159 @@
+"""Pictures that workers load from S3: display copies under keys nobody can guess, behind addresses that outlive the HIT.
+
+The only file that speaks to S3. The key of the crowd stands in AWS_ACCESS_KEY_ID; S3 may have its own in
+CURATE_S3_ACCESS_KEY_ID and CURATE_S3_SECRET_ACCESS_KEY, or a profile in CURATE_S3_PROFILE.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from curate.display import display_bytes
+from curate.workspace import now
+from schemas.errors import UserError
+
+LONGEST_S = 7 * 86400  # a presigned address (Signature Version 4) lives a week at most
+MARGIN_S = 600  # for a page that is opened at the last moment
+_REGION = "us-east-1"
+
+
+class Bucket:
+    """One place in S3, `s3://bucket/prefix`."""
+
+    def __init__(self, where: str) -> None:
+        import boto3
+        from botocore.config import Config
+
+        parts = urlsplit(where)
+        if parts.scheme != "s3" or not parts.netloc:
+            raise UserError(f"--pictures-url {where}: should look like s3://bucket/prefix")
+        self.where = where.rstrip("/")
+        self.name, self.prefix = parts.netloc, parts.path.strip("/")
+        own = os.environ.get("CURATE_S3_ACCESS_KEY_ID")
+        session = boto3.Session(
+            aws_access_key_id=own,
+            aws_secret_access_key=os.environ.get("CURATE_S3_SECRET_ACCESS_KEY") if own else None,
+            profile_name=os.environ.get("CURATE_S3_PROFILE"),
+        )
+        self.temporary = bool(getattr(session.get_credentials(), "token", None))
+        self.client: Any = session.client(
+            "s3", region_name=session.region_name or _REGION, config=Config(signature_version="s3v4")
+        )
+
+    def check(self, origin: str) -> str | None:
+        """A line to tell where CORS could not be read; raises UserError where pages from `origin` may not read pictures."""
+        from botocore.exceptions import ClientError
+
+        with self._clear("GetBucketCors"):
+            try:
+                rules = self.client.get_bucket_cors(Bucket=self.name)["CORSRules"]
+            except ClientError as error:
+                code = error.response["Error"]["Code"]
+                if code == "AccessDenied":
+                    return f"{self.where}: this key may not read the bucket's CORS rules; make sure they allow GET from {origin}"
+                if code != "NoSuchCORSConfiguration":
+                    raise
+                rules = []
+        for rule in rules:
+            if "GET" in rule["AllowedMethods"] and any(_matches(one, origin) for one in rule["AllowedOrigins"]):
+                return None
+        raise UserError(
+            f"{self.where}: no CORS rule lets pages of {origin} read pictures. Give the bucket one: "
+            f'{{"CORSRules": [{{"AllowedOrigins": ["{origin}"], "AllowedMethods": ["GET"]}}]}} with `aws s3api put-bucket-cors`'
+        )
+
+    def upload(
+        self,
+        project: sqlite3.Connection,
+        originals: Mapping[str, Path],
+        image_ids: Iterable[str],
+        step: Callable[[int], object] = lambda _: None,
+    ) -> dict[str, str]:
+        """The key of each picture, put there where it was not before. Its random key is written down first: stopped, it goes on."""
+        rows = project.execute("SELECT image_id, key, uploaded_at FROM upload WHERE place = ?", (self.where,))
+        there = {row["image_id"]: (row["key"], row["uploaded_at"]) for row in rows}
+        keys: dict[str, str] = {}
+        for image_id in dict.fromkeys(image_ids):
+            key, done = there.get(image_id) or (self._new_key(project, image_id), None)
+            if done is None:
+                self._put(key, image_id, originals)
+                project.execute(
+                    "UPDATE upload SET uploaded_at = ? WHERE place = ? AND image_id = ?",
+                    (now().isoformat(), self.where, image_id),
+                )
+            keys[image_id] = key
+            step(1)
+        return keys
+
+    def _new_key(self, project: sqlite3.Connection, image_id: str) -> str:
+        """A key of 128 random bits: an image_id is known to whoever has the picture."""
+        key = "/".join(filter(None, (self.prefix, f"{secrets.token_hex(16)}.jpg")))
+        project.execute("INSERT INTO upload (place, image_id, key) VALUES (?, ?, ?)", (self.where, image_id, key))
+        return key
+
+    def _put(self, key: str, image_id: str, originals: Mapping[str, Path]) -> None:
+        try:
+            body = display_bytes(originals[image_id])
+        except (KeyError, OSError, SyntaxError, ValueError) as error:
+            raise UserError(
+                f"picture {image_id[:12]}… cannot be read ({error}); `curate check` drops such pictures"
+            ) from error
+        with self._clear("PutObject"):
+            self.client.put_object(Bucket=self.name, Key=key, Body=body, ContentType="image/jpeg")
+
+    def address(self, key: str, seconds: int) -> str:
+        """An address that opens one picture for so long; nothing is asked of S3."""
+        with self._clear("a presigned address"):
+            return str(
+                self.client.generate_presigned_url(
+                    "get_object", Params={"Bucket": self.name, "Key": key}, ExpiresIn=seconds
+                )
+            )
+
+    @contextmanager
+    def _clear(self, what: str) -> Iterator[None]:
+        """Errors that a person can put right, as one line."""
+        from botocore import exceptions as aws
+
+        try:
+            yield
+        except (aws.NoCredentialsError, aws.PartialCredentialsError) as error:
+            raise UserError(
+                f"{self.where}: no key for S3; set CURATE_S3_ACCESS_KEY_ID and CURATE_S3_SECRET_ACCESS_KEY"
+            ) from error
+        except aws.ClientError as error:
+            fault = error.response.get("Error", {})
+            raise UserError(f"{self.where}: S3 refused {what}: {fault.get('Message')} ({fault.get('Code')})") from error
+        except (aws.HTTPClientError, aws.ConnectionError) as error:
+            raise UserError(f"{self.where}: S3 does not answer ({error})") from error
+
+
+def lifetime(hit_s: float, answer_s: float) -> int:
+    """For how many seconds an address must live, so that the last worker of a HIT still sees its pictures.
+
+    Raises UserError where no presigned address lives so long.
+    """
+    wanted = round(hit_s + answer_s) + MARGIN_S
+    if wanted > LONGEST_S:
+        most = (LONGEST_S - MARGIN_S - answer_s) / 86400
+        raise UserError(
+            f"a HIT of {hit_s / 86400:g} days and {answer_s / 60:g} minutes outlives its pictures: a presigned address lives 7 days "
+            f"at most. Set crowd.lifetime_days to {int(most * 10) / 10:g} or less, or let the crowd's own server show the "
+            "pictures (leave --pictures-url out), or name a https:// address that stays"
+        )
+    return wanted
+
+
+def _matches(allowed: str, origin: str) -> bool:
+    """Whether an origin of a CORS rule, with at most one `*`, covers this one."""
+    before, star, after = allowed.partition("*")
+    return origin == allowed or bool(
+        star and len(origin) >= len(before + after) and origin.startswith(before) and origin.endswith(after)
+    )
