@@ -33,10 +33,10 @@ from curate.crowd.server.store import open_store
 from schemas.question import Choice, PictureAsked, TaskPage, embed
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from postgres_cluster import throwaway_postgres  # noqa: E402
+from postgres_cluster import throwaway_postgres
 
 HTML = "http://mechanicalturk.amazonaws.com/AWSMechanicalTurkDataSchemas/2011-11-11/HTMLQuestion.xsd"
-CLASSES = "dots plain striped floral checked animal paisley other".split()
+CLASSES = ["dots", "plain", "striped", "floral", "checked", "animal", "paisley", "other"]
 PICTURES = 10
 _FIELD = re.compile(r"<QuestionIdentifier>(.*?)</QuestionIdentifier><FreeText>(.*?)</FreeText>")
 
@@ -177,9 +177,7 @@ def check(db: str, log: Log) -> int:
     """Compare the clients' log with the store; how many answers there are. Lost, doubled or torn ones end the run."""
     store = open_store(db)
     with store.reading() as connection:
-        kept = connection.execute(
-            select(assignments).where(assignments.c.status.in_(("Submitted", "Approved")))
-        ).all()
+        kept = connection.execute(select(assignments).where(assignments.c.status.in_(("Submitted", "Approved")))).all()
         over = connection.execute(select(hits.c.hit_id).where(hits.c.taken > hits.c.max_assignments)).all()
         pending = connection.execute(select(hits.c.hit_id).where(hits.c.pending != 0)).all()
         left = connection.execute(select(drafts.c.field)).all()

@@ -6,23 +6,24 @@ SQLite by default, PostgreSQL by URL; all statements are SQLAlchemy Core. Its ta
 from __future__ import annotations
 
 import secrets
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, insert, inspect, select
+from sqlalchemy import Connection, Engine, insert, inspect, select, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
 
 from curate import database
+from curate.crowd.server.group_commit import GroupCommit
 from curate.crowd.server.migrations import migrate
 from curate.crowd.server.schema import VERSION, schema_version, tables
 from schemas.errors import UserError
 
 SIMULATED = "ASIM"  # worker ids that begin so are simulated people; nobody else's do
+_SCHEMA_LOCK = 0x434F4E53  # of PostgreSQL, while the tables are made or migrated
 _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 
 
@@ -31,17 +32,13 @@ class Store:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        # SQLite lets one writer in at a time and makes the others poll; within this process they queue here instead.
-        self._one_writer = threading.Lock() if engine.dialect.name == "sqlite" else None
+        # SQLite lets one writer in at a time and syncs the disk at each commit: those who write at once share one commit.
+        self._group = GroupCommit(engine) if engine.dialect.name == "sqlite" else None
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """A write transaction: all of it or nothing."""
-        if self._one_writer is None:
-            with database.writing(self.engine) as connection:
-                yield connection
-            return
-        with self._one_writer, database.writing(self.engine) as connection:
+        """A write transaction: all of it or nothing, and on the disk when the block ends."""
+        with self._group.writing() if self._group else database.writing(self.engine) as connection:
             yield connection
 
     @contextmanager
@@ -52,6 +49,8 @@ class Store:
 
     def close(self) -> None:
         """Close all connections."""
+        if self._group:
+            self._group.close()
         self.engine.dispose()
 
 
@@ -93,6 +92,8 @@ def _make_private(path: str | None) -> None:
 
 
 def _prepare(connection: Connection, name: str) -> None:
+    if connection.dialect.name == "postgresql":  # two servers that start at once make or migrate the tables once
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _SCHEMA_LOCK})
     known = inspect(connection).has_table(schema_version.name)
     found = connection.scalar(select(schema_version.c.version)) if known else None
     if found is None:
