@@ -1,4 +1,4 @@
-"""Commands of the crowd server: serve, keys; and `simulate`, which stands beside them under `curate crowd`."""
+"""Commands of the crowd server: serve, keys, backup; and `simulate`, which stands beside them under `curate crowd`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from curate.commands import crowd_backup
 from curate.commands.hits import simulate_command
 from curate.commands.options import WorkspaceOption
 
@@ -19,6 +20,7 @@ def register(app: typer.Typer) -> None:
     crowd.command("serve")(serve_command)
     crowd.command("simulate")(simulate_command)
     crowd.add_typer(keys, name="keys")
+    crowd_backup.register(crowd)
     keys.command("issue")(issue_command)
     keys.command("list")(list_command)
     keys.command("revoke")(revoke_command)
@@ -74,7 +76,7 @@ def issue_command(
 
     from curate.crowd.server.keys import issue
 
-    with _open(db, workspace) as store:
+    with open_crowd(db, workspace) as store:
         access_key_id, secret = issue(store, name)
     if json:
         typer.echo(dumps({"access_key_id": access_key_id, "secret_access_key": secret}))
@@ -86,7 +88,7 @@ def list_command(db: DbOption = None, workspace: WorkspaceOption = None) -> None
     """List the keys, without their secrets."""
     from curate.crowd.server.keys import listing
 
-    with _open(db, workspace) as store:
+    with open_crowd(db, workspace) as store:
         found = listing(store)
     for key in found:
         state = f"revoked {key.revoked_at:%Y-%m-%d %H:%M}" if key.revoked_at else "in use"
@@ -103,7 +105,7 @@ def revoke_command(
     """Revoke a key: it signs nothing from now on."""
     from curate.crowd.server.keys import revoke
 
-    with _open(db, workspace) as store:
+    with open_crowd(db, workspace) as store:
         revoke(store, access_key_id)
     typer.echo(f"{access_key_id} revoked")
 
@@ -128,8 +130,8 @@ def _port(db: str | None, workspace: Path | None) -> int:
     return urlsplit(endpoint).port or 8055
 
 
-def _open(db: str | None, workspace: Path | None) -> Any:
-    """The store, closed at the end of a `with` block."""
+def open_crowd(db: str | None, workspace: Path | None) -> Any:
+    """The crowd's store, closed at the end of a `with` block."""
     from contextlib import closing
 
     from curate.crowd.server.store import open_store

@@ -32,8 +32,8 @@ from curate.crowd.server.sessions import csrf, join
 from curate.crowd.server.store import open_store
 from schemas.question import Choice, PictureAsked, TaskPage, embed
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-from postgres_cluster import throwaway_postgres
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from tests.postgres_cluster import throwaway_postgres
 
 HTML = "http://mechanicalturk.amazonaws.com/AWSMechanicalTurkDataSchemas/2011-11-11/HTMLQuestion.xsd"
 CLASSES = ["dots", "plain", "striped", "floral", "checked", "animal", "paisley", "other"]

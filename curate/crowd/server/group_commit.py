@@ -91,12 +91,12 @@ class GroupCommit:
     def _commit(self, batch: _Batch) -> None:
         error: BaseException | None = None
         if self._connection is not None and self._connection.in_transaction():
-            crash_point("store:before commit")
+            crash_point("store-before-commit")
             try:
                 self._connection.commit()
             except SQLAlchemyError as failed:
                 error = failed
-            crash_point("store:committed")
+            crash_point("store-committed")
         self._end(batch, error)
 
     def _end(self, batch: _Batch, error: BaseException | None) -> None:

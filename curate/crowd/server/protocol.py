@@ -84,7 +84,7 @@ def dispatch(store: Store, requester: str, target: str, body: bytes) -> dict[str
     checked = model.check_input(operation, data)
     time = now()
     rules.settle(store, time)
-    return OPERATIONS[operation](Call(store, requester, time), checked)
+    return store.retrying(lambda: OPERATIONS[operation](Call(store, requester, time), checked))
 
 
 def _reply(data: dict[str, Any]) -> Response:

@@ -7,22 +7,25 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, insert, inspect, select, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError, OperationalError
 
 from curate import database
+from curate.crowd.crash import crash_point
 from curate.crowd.server.group_commit import GroupCommit
 from curate.crowd.server.migrations import migrate
 from curate.crowd.server.schema import VERSION, schema_version, tables
 from schemas.errors import UserError
 
 SIMULATED = "ASIM"  # worker ids that begin so are simulated people; nobody else's do
+_TRIES = 5  # of a write that loses a race each time
+Made = TypeVar("Made")
 _SCHEMA_LOCK = 0x434F4E53  # of PostgreSQL, while the tables are made or migrated
 _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 
@@ -46,6 +49,26 @@ class Store:
         """A read transaction: a steady view."""
         with database.reading(self.engine) as connection:
             yield connection
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """A long read: one moment of the store, however much is written meanwhile."""
+        level = {} if self._group else {"isolation_level": "REPEATABLE READ"}
+        with self.engine.connect().execution_options(consenso_begin="DEFERRED", **level) as connection:
+            yield connection
+
+    def retrying(self, call: Callable[[], Made]) -> Made:
+        """What `call` gives, which is begun again where another process won a race: a row that it was about to add is there by now.
+
+        A lost race has been rolled back whole, so beginning again is safe.
+        """
+        for _ in range(_TRIES - 1):
+            try:
+                return call()
+            except DBAPIError as error:
+                if not _lost_race(error):
+                    raise
+        return call()
 
     def close(self) -> None:
         """Close all connections."""
@@ -80,6 +103,11 @@ def open_store(url: str) -> Store:
     return store
 
 
+def _lost_race(error: DBAPIError) -> bool:
+    """Whether the same again may go well: a row that came first, a serialization failure, a deadlock."""
+    return isinstance(error, IntegrityError) or getattr(error.orig, "sqlstate", None) in ("40001", "40P01")
+
+
 def _make_private(path: str | None) -> None:
     """A new SQLite file is readable by its owner alone: it holds the requesters' secrets."""
     if not path or path == ":memory:":
@@ -106,6 +134,7 @@ def _prepare(connection: Connection, name: str) -> None:
             if not inspect(connection).has_table(table.name):
                 table.create(connection)
         migrate(connection, found, VERSION)
+        crash_point("migrate-before-commit")
 
 
 def now() -> float:

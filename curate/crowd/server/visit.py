@@ -118,7 +118,7 @@ def route(path: str, handler: Handler, method: str = "GET") -> Route:
 def _handle(handler: Handler, visit: Visit) -> Response:
     try:
         rules.settle(visit.store, now())
-        return handler(visit)
+        return visit.store.retrying(lambda: handler(visit))
     except WorkerError as error:
         return visit.error(error)
     except Exception:

@@ -270,11 +270,11 @@ def accept(store: Store, worker: Worker, hit_type_id: str) -> str:
         while hit_id := connection.scalar(_NEXT, {"worker": worker.worker_id, "type": hit_type_id, "now": time}):
             if connection.execute(_TAKE, {"id": hit_id, "now": time}).rowcount:
                 assigned = _assign(connection, worker.worker_id, hit_id, time, time + kind.assignment_duration)
-                crash_point("accept:before commit")
+                crash_point("accept-before-commit")
                 break
         else:
             raise WorkerError("no_work")
-    crash_point("accept:committed")
+    crash_point("accept-committed")
     return assigned
 
 
@@ -365,8 +365,8 @@ def submit(store: Store, assignment_id: str, answer: str) -> None:
         if connection.execute(_SEND, sent).rowcount == 0:  # the same form came twice at the same moment
             raise WorkerError("already_submitted")
         connection.execute(_NOT_PENDING, {"id": row.hit_id})
-        crash_point("submit:before commit")
-    crash_point("submit:committed")
+        crash_point("submit-before-commit")
+    crash_point("submit-committed")
 
 
 _SEND = (

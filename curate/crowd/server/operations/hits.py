@@ -106,8 +106,8 @@ def _create(call: Call, operation: str, data: dict[str, Any], type_id: Any) -> d
         connection.execute(insert(hits).values(values))
         keep_token(connection, call, "CreateHIT", data, values["hit_id"])
         made = shape(own_hit(connection, call, values["hit_id"]), call.now)
-        crash_point("create:before commit")
-    crash_point("create:committed")
+        crash_point("create-before-commit")
+    crash_point("create-committed")
     return {"HIT": made}
 
 
