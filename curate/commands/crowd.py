@@ -50,6 +50,13 @@ def serve_command(
         str | None,
         typer.Option(help="open: anybody who reaches it signs up by name; closed: nobody. Default: open on loopback."),
     ] = None,
+    log: Annotated[str, typer.Option(help="json: a line of JSON a request on stderr; text: for people.")] = "json",
+    forwarded_allow: Annotated[
+        str | None,
+        typer.Option(
+            help="Addresses of the TLS proxy in front, e.g. 127.0.0.1; its X-Forwarded-For and -Proto are believed. Default: none."
+        ),
+    ] = None,
     workspace: WorkspaceOption = None,
 ) -> None:
     """Run the crowd: requesters reach it with any MTurk client, workers with a browser."""
@@ -58,11 +65,14 @@ def serve_command(
 
     if signup not in (None, "open", "closed"):
         raise UserError(f"--signup must be open or closed, got {signup!r}")
+    if log not in ("json", "text"):
+        raise UserError(f"--log must be json or text, got {log!r}")
     url, folder = _place(db, workspace)
     if pictures is not None and not pictures.is_dir():
         raise UserError(f"--pictures {pictures}: no such folder")
     port = _port(db, workspace) if port is None else port
-    serve(url, host, port, pictures.absolute() if pictures else folder, None if signup is None else signup == "open")
+    shown = pictures.absolute() if pictures else folder
+    serve(url, host, port, shown, None if signup is None else signup == "open", log, forwarded_allow)
 
 
 def issue_command(

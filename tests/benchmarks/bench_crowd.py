@@ -63,21 +63,13 @@ class Server:
 
     def __init__(self, db: str) -> None:
         command = [sys.executable, "-P", "-m", "curate.cli", "crowd", "serve", "--port", "0", "--db", db]
-        self.process = subprocess.Popen(
-            [*command, "--log", "quiet"] if "--log" in _serve_help() else command, stdout=subprocess.PIPE, text=True
-        )
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         assert self.process.stdout is not None
         self.url = json.loads(self.process.stdout.readline())["url"]
 
     def stop(self) -> None:
         self.process.send_signal(signal.SIGTERM)
         assert self.process.wait(30) == 0
-
-
-def _serve_help() -> str:
-    return subprocess.run(
-        [sys.executable, "-m", "curate.cli", "crowd", "serve", "--help"], capture_output=True, text=True, check=True
-    ).stdout
 
 
 def question(number: int) -> str:

@@ -73,7 +73,11 @@ def test_racing_workers_never_take_more_than_there_is(two_servers, store, our_qu
             )
         ).all()
         most = connection.scalar(
-            select(func.count()).group_by(assignments.c.worker_id).order_by(func.count().desc()).limit(1)
+            select(func.count())
+            .select_from(assignments)
+            .group_by(assignments.c.worker_id)
+            .order_by(func.count().desc())
+            .limit(1)
         )
         counted = connection.execute(select(hits.c.taken, hits.c.pending).distinct()).all()
     assert sorted(map(tuple, taken)) == sorted((hit["HITId"], 3, 3) for hit in made)
