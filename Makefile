@@ -5,7 +5,7 @@ PY := .venv/bin/python
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-quick test lint types format bench clean
+.PHONY: help install demo demo-quick test lint types format bench bench-crowd clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/:/' | column -t -s ':'
@@ -43,6 +43,9 @@ format: $(STAMP)  ## bring the code into shape
 bench: $(STAMP)  ## the benchmarks of docs/benchmarks.md
 	@$(PY) -m pip install --quiet --disable-pip-version-check -e '.[bench]'
 	@for file in tests/benchmarks/bench_*.py; do echo "== $$file"; $(PY) $$file; done
+
+bench-crowd: $(STAMP)  ## 300 people at once on the crowd server, SQLite and PostgreSQL (about 4 minutes)
+	@$(PY) tests/benchmarks/bench_crowd.py
 
 clean:  ## remove the environment and everything the demos made
 	rm -rf .venv demo demo-quick

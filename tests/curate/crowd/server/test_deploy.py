@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -146,7 +147,7 @@ def test_a_bucket_fills_again_and_forgets_nobody_too_early():
 
 def test_a_form_too_large_is_refused_in_words(start):
     server = start()
-    reply = httpx.post(f"{server.url}/join", data={"name": "x" * 5_000_000})
+    reply = httpx.post(f"{server.url}/join", data={f"field{n}": "x" * 900_000 for n in range(6)})
     assert (reply.status_code, "That form is too large." in reply.text) == (413, True)
 
 
@@ -154,9 +155,13 @@ def test_a_body_that_does_not_arrive_is_given_up():
     async def never():
         await asyncio.Event().wait()
 
-    with pytest.raises(HTTPException) as raised:
-        asyncio.run(bounded_body(never, "/join", seconds=0.01)())
-    assert raised.value.status_code == 408
+    async def receive():
+        await bounded_body(never, "/join", seconds=0.01)()
+
+    with ThreadPoolExecutor(1) as thread:  # a browser test may hold this one's loop
+        error = thread.submit(asyncio.run, receive()).exception(timeout=20)
+    assert isinstance(error, HTTPException)
+    assert error.status_code == 408
 
 
 def test_health_and_a_log_without_secrets(start_crowd, db, tmp_path, our_question):
@@ -173,7 +178,8 @@ def test_health_and_a_log_without_secrets(start_crowd, db, tmp_path, our_questio
         store = open_store(db)
         token = join(store, "Bo", simulated=False)[1]
         store.close()
-        http.get("/assignment/3SECRETSECRET?x=hidden", cookies={"consenso_worker": token})
+        http.cookies.set("consenso_worker", token)
+        http.get("/assignment/3SECRETSECRET?x=hidden")
         http.get("/no/such/secretpage")
         http.post("/", headers={"X-Amz-Target": "MTurkRequesterServiceV20170117.GetHIT"}, content="{}")
         made.send_signal(signal.SIGTERM)
@@ -223,10 +229,13 @@ def test_a_full_disk_loses_nothing_and_it_goes_on_when_there_is_space(start, sma
     ballast = small_disk / "ballast"
     free = shutil.disk_usage(small_disk).free
     ballast.write_bytes(b"x" * (free - 150_000))
-    with pytest.raises(ClientError) as full:
-        for _ in range(500):
+    code = ""
+    while not code:
+        try:
             made.append(client.create_hit(**hit(our_question))["HIT"])
-    assert full.value.response["Error"]["Code"] == "ServiceFault"
+        except ClientError as error:
+            code = error.response["Error"]["Code"]
+    assert code == "ServiceFault"
     with httpx.Client(base_url=server.url) as http:
         csrf = http.get("/join", headers=JSON).json()["csrf"]
         page = http.post("/join", data={"name": "Bo", "csrf": csrf})
