@@ -67,6 +67,11 @@ class Server:
         assert self.process.stdout is not None
         self.url = json.loads(self.process.stdout.readline())["url"]
 
+    def cpu_seconds(self) -> float:
+        """CPU time so far, as Linux counts it: what other work on the machine does not change."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def stop(self) -> None:
         self.process.send_signal(signal.SIGTERM)
         assert self.process.wait(30) == 0
@@ -215,9 +220,11 @@ def crowd(name: str, db: str, load: Load, servers: int = 1) -> float:
                 )
             )
 
+        cpu = -sum(server.cpu_seconds() for server in running)
         began, load_before = time.perf_counter(), os.getloadavg()[0]
         asyncio.run(everybody())
         seconds = time.perf_counter() - began
+        cpu += sum(server.cpu_seconds() for server in running)
     finally:
         for server in running:
             server.stop()
@@ -225,7 +232,7 @@ def crowd(name: str, db: str, load: Load, servers: int = 1) -> float:
     requests = sum(map(len, log.times.values()))
     print(
         f"{name}: {answers:,} answers of {load.people} people, none lost, doubled or torn; {answers / seconds:.0f} submits/s, "
-        f"{requests / seconds:.0f} requests/s; p50/p99 of all {log.p(0.5):.0f}/{log.p(0.99):.0f} ms, "
+        f"{requests / seconds:.0f} requests/s at {1000 * cpu / requests:.2f} CPU ms of the server each; p50/p99 of all {log.p(0.5):.0f}/{log.p(0.99):.0f} ms, "
         f"of submits {log.p(0.5, 'submit'):.0f}/{log.p(0.99, 'submit'):.0f} ms; CreateHIT {made:.0f}/s; "
         f"load average {load_before:.1f} before, {os.getloadavg()[0]:.1f} after",
         flush=True,
