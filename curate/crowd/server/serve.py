@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import ipaddress
 import json
 import logging
@@ -75,6 +76,8 @@ def serve(
         app = make_app(store, pictures, local if signup is None else signup)
         server = _Server(_config(app, log, proxies))
         server.url = _url(host, listening.getsockname()[1])
+        gc.freeze()  # what is loaded by now stays; to look through it again and again takes a tenth of the time
+        gc.set_threshold(20_000, 20, 50)
         with listening:
             server.run(sockets=[listening])
     finally:
