@@ -268,7 +268,7 @@ def accept(store: Store, worker: Worker, hit_type_id: str) -> str:
         if kind.requirements != "[]" and not rules.qualified(kind, rules.values_of(connection, worker.worker_id)):
             raise WorkerError("not_qualified")
         time = now()
-        while hit_id := connection.scalar(_NEXT, {"worker": worker.worker_id, "type": hit_type_id, "now": time}):
+        while hit_id := _next_hit(connection, {"worker": worker.worker_id, "type": hit_type_id, "now": time}):
             if connection.execute(_TAKE, {"id": hit_id, "now": time}).rowcount:
                 assigned = _assign(connection, worker.worker_id, hit_id, time, time + kind.assignment_duration)
                 crash_point("accept-before-commit")
@@ -302,6 +302,7 @@ _NEXT = (
     .order_by(hits.c.seq)
     .limit(1)
 )
+_NEXT_AT_REST = _NEXT.with_for_update(of=hits, skip_locked=True)
 _TAKE = (
     update(hits)
     .where(hits.c.hit_id == bindparam("id"), rules.is_assignable(bindparam("now")))
@@ -310,6 +311,13 @@ _TAKE = (
 _FORGET = delete(assignments).where(
     assignments.c.hit_id == bindparam("hit"), assignments.c.worker_id == bindparam("worker")
 )
+
+
+def _next_hit(connection: Connection, values: dict[str, Any]) -> str | None:
+    """The oldest HIT left for a worker. On PostgreSQL one that nobody is taking this moment, so that people do not queue for it."""
+    if connection.dialect.name != "sqlite" and (found := connection.scalar(_NEXT_AT_REST, values)):
+        return str(found)
+    return connection.scalar(_NEXT, values)
 
 
 def _assign(connection: Connection, worker_id: str, hit_id: str, time: float, deadline: float) -> str:
