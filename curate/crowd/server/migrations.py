@@ -27,6 +27,7 @@ def _to_2(connection: Connection) -> None:
     _add(connection, tables.tables["hit"], "layout_id", "assignment_review_policy", "hit_review_policy", "expiry_due")
     connection.execute(update(hits).values(expiry_due=hits.c.expires_at))
     _add(connection, tables.tables["assignment"], "device", "address")
+    connection.exec_driver_sql("DROP INDEX IF EXISTS hit_open")  # hit_free is what the next HIT is found by
     _add(connection, test_runs, "status", "judged_at", "reason", default={"status": "'Granted'"})
     connection.execute(update(test_runs).where(test_runs.c.score.is_(None)).values(status="Pending"))
 
