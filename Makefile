@@ -5,7 +5,7 @@ PY := .venv/bin/python
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-quick test lint types format bench bench-collect bench-hits clean
+.PHONY: help install demo demo-quick test lint types format bench bench-collect bench-crowd bench-hits clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/:/' | column -t -s ':'
@@ -49,6 +49,9 @@ bench-hits: $(STAMP)  ## `curate hits create` of 10,000 HITs against a real crow
 
 bench-collect: $(STAMP)  ## `curate hits collect` of 10,000 HITs from a real server: time, memory, calls
 	@$(PY) tests/benchmarks/bench_collect.py
+
+bench-crowd: $(STAMP)  ## 300 people at once on the crowd server, SQLite and PostgreSQL (about 4 minutes)
+	@$(PY) tests/benchmarks/bench_crowd.py
 
 clean:  ## remove the environment and everything the demos made
 	rm -rf .venv demo demo-quick

@@ -8,6 +8,7 @@ from curate.commands import (
     clean,
     collect,
     crowd,
+    crowd_backup,
     dataset,
     demo,
     desk,
@@ -38,7 +39,7 @@ app = typer.Typer(
 )
 
 for stage in (
-    workspace, collect, clean, embed, crowd, people_of_crowd, recruit, layouts, hits, desk, label, people, paying, dataset, leaks, select, export, pack, report, demo,
+    workspace, collect, clean, embed, crowd, crowd_backup, people_of_crowd, recruit, layouts, hits, desk, label, people, paying, dataset, leaks, select, export, pack, report, demo,
 ):  # fmt: skip
     stage.register(app)
 

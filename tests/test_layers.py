@@ -69,7 +69,8 @@ def test_stages_of_curate_do_not_import_one_another(root: Path, stage: str) -> N
 
 
 def test_the_crowd_server_never_imports_the_requester_side(root: Path) -> None:
-    found = [o for o in offences(root, "curate/crowd/server", ("curate.crowd",)) if "curate.crowd.server" not in o]
+    both = ("curate.crowd.server", "curate.crowd.crash")  # where tests kill either side
+    found = [o for o in offences(root, "curate/crowd/server", ("curate.crowd",)) if not any(name in o for name in both)]
     assert found == []
 
 

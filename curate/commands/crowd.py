@@ -51,6 +51,13 @@ def serve_command(
             "or panel alone. Default: open on loopback, else closed."
         ),
     ] = None,
+    log: Annotated[str, typer.Option(help="json: a line of JSON a request on stderr; text: for people.")] = "json",
+    forwarded_allow: Annotated[
+        str | None,
+        typer.Option(
+            help="Addresses of the TLS proxy in front, e.g. 127.0.0.1; its X-Forwarded-For and -Proto are believed. Default: none."
+        ),
+    ] = None,
     workspace: WorkspaceOption = None,
 ) -> None:
     """Run the crowd: requesters reach it with any MTurk client, workers with a browser."""
@@ -59,11 +66,13 @@ def serve_command(
 
     if signup not in (None, "open", "email", "closed"):
         raise UserError(f"--signup must be open, email or closed, got {signup!r}")
+    if log not in ("json", "text"):
+        raise UserError(f"--log must be json or text, got {log!r}")
     url, folder = _place(db, workspace)
     if pictures is not None and not pictures.is_dir():
         raise UserError(f"--pictures {pictures}: no such folder")
     port = _port(db, workspace) if port is None else port
-    serve(url, host, port, pictures.absolute() if pictures else folder, signup)
+    serve(url, host, port, pictures.absolute() if pictures else folder, signup, log, forwarded_allow)
 
 
 def issue_command(
@@ -132,7 +141,7 @@ def _port(db: str | None, workspace: Path | None) -> int:
 
 
 def open_crowd(db: str | None, workspace: Path | None) -> Any:
-    """The store, closed at the end of a `with` block."""
+    """The crowd's store, closed at the end of a `with` block."""
     from contextlib import closing
 
     from curate.crowd.server.store import open_store

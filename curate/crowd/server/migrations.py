@@ -31,7 +31,6 @@ def _to_2(connection: Connection) -> None:
         "assignment_review_policy",
         "hit_review_policy",
         "expiry_due",
-        "review_waiting",
     )
     connection.execute(update(hits).values(expiry_due=hits.c.expires_at))
     _add(connection, tables.tables["assignment"], "device", "address")
@@ -39,7 +38,13 @@ def _to_2(connection: Connection) -> None:
     connection.execute(update(test_runs).where(test_runs.c.score.is_(None)).values(status="Pending"))
 
 
-MIGRATIONS: dict[int, Callable[[Connection], None]] = {2: _to_2}
+def _to_3(connection: Connection) -> None:
+    """Review policies that wait for the last answer; the next HIT is found by hit_free."""
+    _add(connection, hits, "review_waiting")
+    connection.exec_driver_sql("DROP INDEX IF EXISTS hit_open")
+
+
+MIGRATIONS: dict[int, Callable[[Connection], None]] = {2: _to_2, 3: _to_3}
 
 
 def migrate(connection: Connection, found: int, wanted: int) -> None:

@@ -175,7 +175,7 @@ def _sheet(visit: Visit, sheet: Sheet, row: Any, left: int) -> Response:
 def _still_open(row: Any) -> None:
     if row.status in rules.DONE:
         raise WorkerError("already_submitted")
-    if row.status != workers.OPEN:
+    if row.status != workers.OPEN or row.deadline <= now():
         raise WorkerError("too_late", 410)
 
 
@@ -280,12 +280,12 @@ ROUTES = [
     route("/test/{identifier}", test_page),
     route("/test/{identifier}", take_test, "POST"),
     route("/accept/{identifier}", accept, "POST"),
-    route("/assignment/{identifier}", assignment_page),
-    route("/assignment/{identifier}", submit, "POST"),
+    route("/assignment/{identifier}", assignment_page, settle=False),
+    route("/assignment/{identifier}", submit, "POST", settle=False),
     route("/assignment/{identifier}/state", assignment_state),
     route("/assignment/{identifier}/return", give_back, "POST"),
-    route("/frame/{identifier}", frame),
-    route("/mturk/externalSubmit", external_submit),
-    route("/mturk/externalSubmit", external_submit, "POST"),
-    route("/picture/{identifier}", picture),
+    route("/frame/{identifier}", frame, settle=False),
+    route("/mturk/externalSubmit", external_submit, settle=False),
+    route("/mturk/externalSubmit", external_submit, "POST", settle=False),
+    route("/picture/{identifier}", picture, settle=False),
 ]

@@ -7,7 +7,6 @@ import logging
 import secrets
 from typing import Any
 
-from sqlalchemy.exc import IntegrityError
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
@@ -85,11 +84,7 @@ def dispatch(store: Store, requester: str, target: str, body: bytes) -> dict[str
     checked = model.check_input(operation, data)
     time = now()
     rules.settle(store, time)
-    call = Call(store, requester, time)
-    try:
-        return OPERATIONS[operation](call, checked)
-    except IntegrityError:  # on PostgreSQL two requests made the same row at once; this one now finds it
-        return OPERATIONS[operation](call, checked)
+    return store.retrying(lambda: OPERATIONS[operation](Call(store, requester, time), checked))
 
 
 def _reply(data: dict[str, Any]) -> Response:

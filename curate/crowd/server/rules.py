@@ -50,7 +50,7 @@ def status(hit: Any, now: float) -> str:
     return "Reviewing" if hit.reviewing else "Reviewable"
 
 
-def is_assignable(now: float) -> ColumnElement[bool]:
+def is_assignable(now: Any) -> ColumnElement[bool]:
     """The condition under which somebody new can accept a HIT."""
     return and_(hits.c.disposed_at.is_(None), hits.c.expires_at > now, hits.c.taken < hits.c.max_assignments)
 

@@ -6,11 +6,24 @@ A HIT's status is never stored: `rules.status` derives it from its counts and th
 
 from __future__ import annotations
 
-from sqlalchemy import Boolean, Column, Double, ForeignKey, Index, Integer, MetaData, Table, Text, UniqueConstraint
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
 
-VERSION = 2
+VERSION = 3
 
 tables = MetaData()
+_FREE = "disposed_at IS NULL AND taken < max_assignments"
 
 schema_version = Table("schema_version", tables, Column("version", Integer, primary_key=True))
 
@@ -217,10 +230,11 @@ hits = Table(
     Column("assignment_review_policy", Text),  # JSON, as the requester sent it
     Column("hit_review_policy", Text),
     Column("expiry_due", Double),  # expires_at until that moment has been noticed, then missing
-    Index("hit_expiry", "expiry_due"),
     Column("review_waiting", Boolean),  # the HIT-level policy has to run once nothing more can come in
+    Index("hit_expiry", "expiry_due"),
     Index("hit_review", "review_waiting", "expires_at"),
-    Index("hit_open", "hit_type_id", "expires_at"),
+    # of the HITs that somebody can still accept, the oldest first: thousands that are done cost nothing
+    Index("hit_free", "hit_type_id", "seq", "expires_at", sqlite_where=text(_FREE), postgresql_where=text(_FREE)),
     Index("hit_requester", "requester", "seq"),
 )
 
@@ -255,6 +269,7 @@ tokens = Table(
     Column("token", Text, primary_key=True),
     Column("result_id", Text, nullable=False),
     Column("created_at", Double, nullable=False),
+    Index("request_token_created", "created_at"),
 )
 
 drafts = Table(

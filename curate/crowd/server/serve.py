@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import ipaddress
 import json
 import logging
@@ -20,6 +21,7 @@ from curate.crowd.server.app import make_app
 from curate.crowd.server.model import service_model
 from curate.crowd.server.sender import Sender
 from curate.crowd.server.store import open_store
+from curate.crowd.server.traffic import JsonLines
 from schemas.errors import UserError
 
 GRACE = 5  # seconds that open requests have to end after a signal
@@ -45,15 +47,26 @@ class _Server(uvicorn.Server):
                 signal.signal(number, handler)
 
 
-def serve(db_url: str, host: str, port: int, pictures: Path | None = None, signup: str | None = None) -> None:
+def serve(
+    db_url: str,
+    host: str,
+    port: int,
+    pictures: Path | None = None,
+    signup: str | None = None,
+    log: str = "json",
+    proxies: str | None = None,
+) -> None:
     """Serve until SIGTERM or Ctrl-C. `signup` (open, email, closed) None = open on a loopback address, else closed.
+
+    `proxies` names the addresses whose X-Forwarded-For and X-Forwarded-Proto are believed; with any, others reach this server
+    through them, also on loopback. `log` is json or text.
 
     Raises UserError when the port is taken, the database cannot be opened, or the address is reachable from outside and no
     key was issued yet.
     """
     store = open_store(db_url)
     try:
-        local = is_loopback(host)
+        local = is_loopback(host) and proxies is None
         if signup == "email" and not mail.configured():
             raise UserError(
                 "--signup email: no mail server to send codes with; set CURATE_SMTP_URL (smtp://user:password@host:587) "
@@ -61,14 +74,16 @@ def serve(db_url: str, host: str, port: int, pictures: Path | None = None, signu
             )
         if not local and keys.in_use(store) == 0:
             raise UserError(
-                f"--host {host}: other machines can reach this address, and no key was issued yet; make one first: "
+                f"--host {host}: other machines can reach this server, and no key was issued yet; make one first: "
                 "curate crowd keys issue NAME"
             )
         service_model()  # a missing model is said now, not at the first request
         listening = listen(host, port)
         app = make_app(store, pictures, ("open" if local else "closed") if signup is None else signup)
-        server = _Server(_config(app))
+        server = _Server(_config(app, log, proxies))
         server.url = _url(host, listening.getsockname()[1])
+        gc.freeze()  # what is loaded by now stays; to look through it again and again takes a tenth of the time
+        gc.set_threshold(20_000, 20, 50)
         with listening, Sender(store):
             server.run(sockets=[listening])
     finally:
@@ -103,8 +118,11 @@ def _url(host: str, port: int) -> str:
     return f"http://{shown}:{port}"
 
 
-def _config(app: Any) -> uvicorn.Config:
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+def _config(app: Any, log: str, proxies: str | None) -> uvicorn.Config:
+    handler = logging.StreamHandler(sys.stderr)
+    text = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    handler.setFormatter(JsonLines() if log == "json" else text)
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     return uvicorn.Config(
         app,
         log_config=None,
@@ -112,5 +130,7 @@ def _config(app: Any) -> uvicorn.Config:
         access_log=False,  # uvicorn writes it to stdout
         timeout_graceful_shutdown=GRACE,
         server_header=False,
+        proxy_headers=proxies is not None,
+        forwarded_allow_ips=proxies,
         ws="none",
     )

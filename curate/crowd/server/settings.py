@@ -32,8 +32,10 @@ def secret(store: Store) -> str:
     """The crowd's own secret, made when it is first asked for. Hashes of devices, addresses and codes hang on it."""
     with store.reading() as connection:
         known = read(connection, SECRET)
-    if known:
-        return known
+    return known or store.retrying(lambda: _make_secret(store))
+
+
+def _make_secret(store: Store) -> str:
     with store.writing() as connection:
         if not read(connection, SECRET):  # another server of this crowd may have been quicker
             write(connection, SECRET, secrets.token_hex(32))

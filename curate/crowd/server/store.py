@@ -6,23 +6,27 @@ SQLite by default, PostgreSQL by URL; all statements are SQLAlchemy Core. Its ta
 from __future__ import annotations
 
 import secrets
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, insert, inspect, select
+from sqlalchemy import Connection, Engine, insert, inspect, select, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError, OperationalError
 
 from curate import database
+from curate.crowd.crash import crash_point
+from curate.crowd.server.group_commit import GroupCommit
 from curate.crowd.server.migrations import migrate
 from curate.crowd.server.schema import VERSION, schema_version, tables
 from schemas.errors import UserError
 
 SIMULATED = "ASIM"  # worker ids that begin so are simulated people; nobody else's do
+_TRIES = 5  # of a write that loses a race each time
+Made = TypeVar("Made")
+_SCHEMA_LOCK = 0x434F4E53  # of PostgreSQL, while the tables are made or migrated
 _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 
 
@@ -31,17 +35,13 @@ class Store:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        # SQLite lets one writer in at a time and makes the others poll; within this process they queue here instead.
-        self._one_writer = threading.Lock() if engine.dialect.name == "sqlite" else None
+        # SQLite lets one writer in at a time and syncs the disk at each commit: those who write at once share one commit.
+        self._group = GroupCommit(engine) if engine.dialect.name == "sqlite" else None
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """A write transaction: all of it or nothing."""
-        if self._one_writer is None:
-            with database.writing(self.engine) as connection:
-                yield connection
-            return
-        with self._one_writer, database.writing(self.engine) as connection:
+        """A write transaction: all of it or nothing, and on the disk when the block ends."""
+        with self._group.writing() if self._group else database.writing(self.engine) as connection:
             yield connection
 
     @contextmanager
@@ -50,8 +50,30 @@ class Store:
         with database.reading(self.engine) as connection:
             yield connection
 
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """A long read: one moment of the store, however much is written meanwhile."""
+        level = {} if self._group else {"isolation_level": "REPEATABLE READ"}
+        with self.engine.connect().execution_options(consenso_begin="DEFERRED", **level) as connection:
+            yield connection
+
+    def retrying(self, call: Callable[[], Made]) -> Made:
+        """What `call` gives, which is begun again where another process won a race: a row that it was about to add is there by now.
+
+        A lost race has been rolled back whole, so beginning again is safe.
+        """
+        for _ in range(_TRIES - 1):
+            try:
+                return call()
+            except DBAPIError as error:
+                if not _lost_race(error):
+                    raise
+        return call()
+
     def close(self) -> None:
         """Close all connections."""
+        if self._group:
+            self._group.close()
         self.engine.dispose()
 
 
@@ -81,6 +103,11 @@ def open_store(url: str) -> Store:
     return store
 
 
+def _lost_race(error: DBAPIError) -> bool:
+    """Whether the same again may go well: a row that came first, a serialization failure, a deadlock."""
+    return isinstance(error, IntegrityError) or getattr(error.orig, "sqlstate", None) in ("40001", "40P01")
+
+
 def _make_private(path: str | None) -> None:
     """A new SQLite file is readable by its owner alone: it holds the requesters' secrets."""
     if not path or path == ":memory:":
@@ -93,6 +120,8 @@ def _make_private(path: str | None) -> None:
 
 
 def _prepare(connection: Connection, name: str) -> None:
+    if connection.dialect.name == "postgresql":  # two servers that start at once make or migrate the tables once
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _SCHEMA_LOCK})
     known = inspect(connection).has_table(schema_version.name)
     found = connection.scalar(select(schema_version.c.version)) if known else None
     if found is None:
@@ -105,6 +134,7 @@ def _prepare(connection: Connection, name: str) -> None:
             if not inspect(connection).has_table(table.name):
                 table.create(connection)
         migrate(connection, found, VERSION)
+        crash_point("migrate-before-commit")
 
 
 def now() -> float:

@@ -248,6 +248,8 @@ _TEXTS: Mapping[str, tuple[str, str, str]] = {
     "sign_in": ("Please sign in first.", "Primero debe entrar.", "Entre primeiro."),
     "not_found": ("There is no such page.", "No existe esa página.", "Essa página não existe."),
     "too_large": ("That form is too large.", "El formulario es demasiado grande.", "O formulário é grande demais."),
+    "too_slow": ("That took too long to arrive. Please try again.", "Tardó demasiado en llegar. Inténtelo otra vez.", "Demorou demais para chegar. Tente de novo."),
+    "too_many_requests": ("Too many requests. Please wait a moment.", "Demasiadas peticiones. Espere un momento.", "Pedidos demais. Espere um momento."),
     "server_error": ("The server failed. Please try again.", "El servidor falló. Inténtelo otra vez.", "O servidor falhou. Tente de novo."),
     "submitted_frame": ("Submitted. Thank you.", "Enviado. Gracias.", "Enviado. Obrigado."),
     "inbox": ("Messages", "Mensajes", "Mensagens"),

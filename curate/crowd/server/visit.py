@@ -8,11 +8,12 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
@@ -128,20 +129,37 @@ class Visit:
 Handler = Callable[[Visit], Response]
 
 
-def route(path: str, handler: Handler, method: str = "GET") -> Route:
-    """A route whose handler runs in a thread: the store is synchronous."""
+def route(path: str, handler: Handler, method: str = "GET", settle: bool = True) -> Route:
+    """A route whose handler runs in a thread: the store is synchronous.
+
+    `settle` brings the store to the present first; not where the handler looks at one assignment and its deadline by itself.
+    """
 
     async def endpoint(request: Request) -> Response:
-        form = await request.form(max_files=0, max_fields=_MAX_FIELDS) if method == "POST" else None
-        return await run_in_threadpool(_handle, handler, Visit(request, form))
+        form = await _form(request) if method == "POST" else None
+        return await run_in_threadpool(_handle, handler, Visit(request, form), settle)
 
     return Route(path, endpoint, methods=[method])
 
 
-def _handle(handler: Handler, visit: Visit) -> Response:
+async def _form(request: Request) -> FormData:
+    """The fields of a form. What browsers send by default is read at once: starlette's reader takes it letter by letter."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/x-www-form-urlencoded":
+        return await request.form(max_files=0, max_fields=_MAX_FIELDS)
     try:
-        rules.settle(visit.store, now())
-        return handler(visit)
+        text = (await request.body()).decode("utf-8", "replace")
+        fields: list[Any] = parse_qsl(text, keep_blank_values=True, max_num_fields=_MAX_FIELDS)
+        return FormData(fields)
+    except ValueError as error:
+        raise HTTPException(400, str(error)) from error
+
+
+def _handle(handler: Handler, visit: Visit, settle: bool) -> Response:
+    try:
+        if settle:
+            rules.settle(visit.store, now())
+        return visit.store.retrying(lambda: handler(visit))
     except WorkerError as error:
         return visit.error(error)
     except Exception:

@@ -9,12 +9,13 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, exists, func, insert, select, update
 
+from curate.crowd.crash import crash_point
 from curate.crowd.server import events, qualifying, reviewing, rules
 from curate.crowd.server.answers import check_answers, form_answers_xml
 from curate.crowd.server.errors import WorkerError
 from curate.crowd.server.operations.qualifications import grant
 from curate.crowd.server.questions import Form, parse_answer_key, parse_question, parse_test
-from curate.crowd.server.schema import assignments, bonuses, hit_types, hits, test_runs
+from curate.crowd.server.schema import assignments, bonuses, hit_types, hits, test_runs, workers
 from curate.crowd.server.sessions import NOWHERE, Place, Worker
 from curate.crowd.server.store import Store, new_id, now, one
 from schemas.question import TaskPage
@@ -242,42 +243,80 @@ def accept(store: Store, worker: Worker, hit_type_id: str) -> str:
     holds one assignment per worker per HIT.
     """
     with store.writing() as connection:
-        kind = one(connection, select(hit_types).where(hit_types.c.hit_type_id == hit_type_id))
+        kind = one(connection, _TYPE, {"id": hit_type_id})
         if kind is None:
             raise WorkerError("no_work", 404)
-        if earlier := _open_assignments(connection, worker.worker_id).get(hit_type_id):
-            return earlier
+        if connection.dialect.name != "sqlite":  # where it lets one in at a time anyway
+            connection.execute(_LOCK_WORKER, {"worker": worker.worker_id})  # two tabs of one person take turns
+        if earlier := connection.scalar(_MINE_OPEN, {"worker": worker.worker_id, "type": hit_type_id}):
+            return str(earlier)
         if qualifying.blocked(connection, kind.requester, worker.worker_id):
             raise WorkerError("no_work")
-        if not rules.qualified(kind, rules.values_of(connection, worker.worker_id)):
+        if kind.requirements != "[]" and not rules.qualified(kind, rules.values_of(connection, worker.worker_id)):
             raise WorkerError("not_qualified")
         time = now()
-        while hit_id := next_hit(connection, worker.worker_id, hit_type_id, time):
-            taken = connection.execute(
-                update(hits)
-                .where(hits.c.hit_id == hit_id, rules.is_assignable(time))
-                .values(taken=hits.c.taken + 1, pending=hits.c.pending + 1)
-            )
-            if taken.rowcount:
-                return _assign(connection, worker.worker_id, hit_id, time, time + kind.assignment_duration)
-    raise WorkerError("no_work")
+        while hit_id := _next_to_take(connection, worker.worker_id, hit_type_id, time):
+            if connection.execute(_TAKE, {"id": hit_id, "now": time}).rowcount:
+                assigned = _assign(connection, worker.worker_id, hit_id, time, time + kind.assignment_duration)
+                crash_point("accept-before-commit")
+                break
+        else:
+            raise WorkerError("no_work")
+    crash_point("accept-committed")
+    return assigned
+
+
+_TYPE = select(hit_types).where(hit_types.c.hit_type_id == bindparam("id"))
+_LOCK_WORKER = select(workers.c.worker_id).where(workers.c.worker_id == bindparam("worker")).with_for_update()
+_MINE_OPEN = (
+    select(assignments.c.assignment_id)
+    .join(hits, hits.c.hit_id == assignments.c.hit_id)
+    .where(
+        assignments.c.worker_id == bindparam("worker"),
+        assignments.c.status == OPEN,
+        hits.c.hit_type_id == bindparam("type"),
+    )
+    .limit(1)
+)
+_MINE_DONE = exists().where(
+    assignments.c.hit_id == hits.c.hit_id,
+    assignments.c.worker_id == bindparam("worker"),
+    assignments.c.status.in_(rules.DONE),
+)
+_NEXT = (
+    select(hits.c.hit_id)
+    .where(hits.c.hit_type_id == bindparam("type"), rules.is_assignable(bindparam("now")), ~_MINE_DONE)
+    .order_by(hits.c.seq)
+    .limit(1)
+)
+_NEXT_AT_REST = _NEXT.with_for_update(of=hits, skip_locked=True)
+_TAKE = (
+    update(hits)
+    .where(hits.c.hit_id == bindparam("id"), rules.is_assignable(bindparam("now")))
+    .values(taken=hits.c.taken + 1, pending=hits.c.pending + 1)
+)
+_FORGET = delete(assignments).where(
+    assignments.c.hit_id == bindparam("hit"), assignments.c.worker_id == bindparam("worker")
+)
 
 
 def next_hit(connection: Connection, worker_id: str, hit_type_id: str, time: float) -> str | None:
     """The oldest HIT of a group that is left for this worker, or None."""
-    mine = exists().where(
-        assignments.c.hit_id == hits.c.hit_id,
-        assignments.c.worker_id == worker_id,
-        assignments.c.status.in_(rules.DONE),
-    )
-    free = select(hits.c.hit_id).where(hits.c.hit_type_id == hit_type_id, rules.is_assignable(time), ~mine)
-    return connection.scalar(free.order_by(hits.c.seq).limit(1))
+    return connection.scalar(_NEXT, {"worker": worker_id, "type": hit_type_id, "now": time})
+
+
+def _next_to_take(connection: Connection, worker_id: str, hit_type_id: str, time: float) -> str | None:
+    """The same; on PostgreSQL one that nobody is taking this moment, so that people do not queue for it."""
+    if connection.dialect.name != "sqlite":
+        found = connection.scalar(_NEXT_AT_REST, {"worker": worker_id, "type": hit_type_id, "now": time})
+        if found:
+            return str(found)
+    return next_hit(connection, worker_id, hit_type_id, time)
 
 
 def _assign(connection: Connection, worker_id: str, hit_id: str, time: float, deadline: float) -> str:
     """A new assignment; one that the worker let go earlier makes room for it."""
-    table = assignments.c
-    connection.execute(delete(assignments).where(table.hit_id == hit_id, table.worker_id == worker_id))
+    connection.execute(_FORGET, {"hit": hit_id, "worker": worker_id})
     identifier = new_id()
     connection.execute(
         insert(assignments).values(
@@ -326,23 +365,32 @@ def submit(store: Store, assignment_id: str, answer: str, place: Place = NOWHERE
             raise WorkerError("already_submitted")
         if row.status != OPEN or row.deadline <= time:
             raise WorkerError("too_late")
-        connection.execute(
-            update(assignments)
-            .where(assignments.c.assignment_id == assignment_id)
-            .values(
-                status="Submitted",
-                answer=answer,
-                submitted_at=time,
-                auto_approve_at=time + row.auto_approval_delay,
-                device=place.device,
-                address=place.address,
-            )
-        )
-        connection.execute(update(hits).where(hits.c.hit_id == row.hit_id).values(pending=hits.c.pending - 1))
+        sent: dict[str, Any] = {"id": assignment_id, "sent": answer, "device": place.device, "address": place.address}
+        sent |= {"at": time, "approve_at": time + row.auto_approval_delay}
+        if connection.execute(_SEND, sent).rowcount == 0:  # the same form came twice at the same moment
+            raise WorkerError("already_submitted")
+        connection.execute(_NOT_PENDING, {"id": row.hit_id})
         if row.assignment_review_policy or row.hit_review_policy:
             reviewing.after_submit(connection, row.hit_id, assignment_id, time)
         events.record(connection, "AssignmentSubmitted", row.hit_id, time, assignment_id)
         rules.tell_reviewable(connection, row.hit_id, time)
+        crash_point("submit-before-commit")
+    crash_point("submit-committed")
+
+
+_SEND = (
+    update(assignments)
+    .where(assignments.c.assignment_id == bindparam("id"), assignments.c.status == OPEN)
+    .values(
+        status="Submitted",
+        answer=bindparam("sent"),
+        submitted_at=bindparam("at"),
+        auto_approve_at=bindparam("approve_at"),
+        device=bindparam("device"),
+        address=bindparam("address"),
+    )
+)
+_NOT_PENDING = update(hits).where(hits.c.hit_id == bindparam("id")).values(pending=hits.c.pending - 1)
 
 
 def give_back(store: Store, worker: Worker, assignment_id: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
+from curate.crowd.crash import crash_point
 from curate.crowd.server import events, reviewing, rules
 from curate.crowd.server.errors import BadInput, RequestError
 from curate.crowd.server.layouts import question_of_layout
@@ -106,7 +107,10 @@ def _create(call: Call, operation: str, data: dict[str, Any], type_id: Any) -> d
         connection.execute(insert(hits).values(values))
         keep_token(connection, call, "CreateHIT", data, values["hit_id"])
         events.record(connection, "HITCreated", values["hit_id"], call.now)
-        return {"HIT": shape(own_hit(connection, call, values["hit_id"]), call.now)}
+        made = shape(own_hit(connection, call, values["hit_id"]), call.now)
+        crash_point("create-before-commit")
+    crash_point("create-committed")
+    return {"HIT": made}
 
 
 def _json(policy: dict[str, Any] | None) -> str | None:

@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from curate.crowd.server.keys import issue
 from curate.crowd.server.model import check_output
 from curate.crowd.server.store import open_store
+from tests.postgres_cluster import throwaway_postgres
 
 
 @dataclass
@@ -62,6 +64,15 @@ class CrowdServer:
             check_output(operation_model.name, reply)
             self.replied.add(operation_model.name)
 
+    def sql(self, query: str, **values: Any) -> list[tuple[Any, ...]]:
+        """Look into the database behind the server's back, or change it; the rows."""
+        store = open_store(self.db)
+        with store.writing() as connection:
+            result = connection.execute(text(query), values)
+            rows = [tuple(row) for row in result] if result.returns_rows else []
+        store.close()
+        return rows
+
     def stop(self) -> int:
         """End it with SIGTERM; its exit code."""
         self.process.send_signal(signal.SIGTERM)
@@ -92,15 +103,45 @@ def start_crowd() -> Callable[..., CrowdServer]:
     return start
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Callable[[], str]]:
+    """Make an empty database in a PostgreSQL of the tests' own; its URL. Skips where PostgreSQL is not installed."""
+    from sqlalchemy import create_engine
+
+    with throwaway_postgres() as url:
+
+        def make() -> str:
+            if url is None:
+                pytest.skip("no initdb found: PostgreSQL is not installed")
+            name = f"crowd_{os.urandom(4).hex()}"
+            engine = create_engine(url, isolation_level="AUTOCOMMIT")
+            with engine.connect() as connection:
+                connection.exec_driver_sql(f"CREATE DATABASE {name}")
+            engine.dispose()
+            return url.rpartition("/")[0] + f"/{name}"
+
+        yield make
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def each_db(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a new database: once SQLite, once PostgreSQL."""
+    if request.param == "postgres":
+        return str(request.getfixturevalue("postgres")())
+    return f"sqlite:///{tmp_path / 'crowd.db'}"
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
 def crowd_server(
-    start_crowd: Callable[..., CrowdServer], tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, start_crowd: Callable[..., CrowdServer], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[CrowdServer]:
-    """A crowd server on a free loopback port, one for all tests of a file."""
+    """A crowd server on a free loopback port, one for all tests of a file; all of them once on each database."""
     folder = tmp_path_factory.mktemp("crowd")
     pictures = folder / "blobs"
     pictures.mkdir()
-    server = start_crowd(f"sqlite:///{folder / 'crowd.db'}", pictures)
+    on_postgres = request.param == "postgres"
+    db = request.getfixturevalue("postgres")() if on_postgres else f"sqlite:///{folder / 'crowd.db'}"
+    server = start_crowd(db, pictures)
     yield server
     if server.process.poll() is None:
         server.stop()

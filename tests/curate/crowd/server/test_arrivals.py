@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import socket
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -64,11 +63,6 @@ def curate(crowd_server):
     return run
 
 
-def sql(crowd_server, query, *values):
-    with sqlite3.connect(crowd_server.db.removeprefix("sqlite:///"), timeout=30) as connection:
-        return connection.execute(query, values).fetchall()
-
-
 def test_an_invitation_lets_one_person_in_and_is_spent(crowd_server, curate, browser):
     link = curate("invite", "--note", "Ana", "--url", crowd_server.url)
     path = link.removeprefix(crowd_server.url)
@@ -77,14 +71,14 @@ def test_an_invitation_lets_one_person_in_and_is_spent(crowd_server, curate, bro
     assert ana.send(path, name="Ana").headers["location"] == "/work"
     assert ana.worker_id.startswith("A")
     assert other.get(path).status_code == 410
-    assert path.rsplit("/", 1)[1] not in str(sql(crowd_server, "SELECT * FROM invitation"))
+    assert path.rsplit("/", 1)[1] not in str(crowd_server.sql("SELECT * FROM invitation"))
     assert "Ana" in curate("invitations")
 
 
 def test_a_revoked_or_expired_invitation_lets_nobody_in(crowd_server, curate, browser):
     first, second = (curate("invite", "--note", n, "--url", crowd_server.url, "--uses", "5") for n in ("one", "two"))
     curate("uninvite", first)
-    sql(crowd_server, "UPDATE invitation SET expires_at = 1 WHERE note = 'two'")
+    crowd_server.sql("UPDATE invitation SET expires_at = 1 WHERE note = 'two'")
     for link in (first, second):
         assert "not valid any more" in browser().get(link.removeprefix(crowd_server.url)).text
     assert "no open invitation" in curate("uninvite", first, fails=True)
@@ -130,7 +124,7 @@ def test_a_panel_without_a_code_gives_each_worker_one_that_its_owner_can_check(c
     for student in ("ann", "bob"):
         person = browser()
         person.send(f"/arrive/class?student={student}", "/arrive/class")
-        sql(crowd_server, "UPDATE panel SET min_assignments = 0 WHERE panel = 'class'")
+        crowd_server.sql("UPDATE panel SET min_assignments = 0 WHERE panel = 'class'")
         codes.add(re.search(r"<output>(\w{10})</output>", person.get("/done").text)[1])
     listed = json.loads(curate("panels", "codes", "class", "--json"))
     assert {row["code"] for row in listed} == codes
@@ -191,7 +185,7 @@ def test_consent_is_asked_before_any_work_and_again_when_its_version_changes(
             assert person.send("/consent", text_hash="0").status_code == 409
             assert person.send("/consent").headers["location"] == "/work"
             assert person.get("/work").status_code == 200
-        kept = sql(crowd_server, "SELECT version, text_hash FROM consent ORDER BY version")
+        kept = crowd_server.sql("SELECT version, text_hash FROM consent ORDER BY version")
         assert [version for version, _ in kept] == ["1", "2"]
         assert kept[0][1] != kept[1][1]
         assert "worker_id" in robot.get("/work")
@@ -209,12 +203,12 @@ def test_a_session_ends_after_its_life_and_gets_a_new_token_every_week(crowd_ser
     person = browser()
     person.send("/join", name="Old")
     worker, first = person.worker_id, person.http.cookies["consenso_worker"]
-    aged = "UPDATE worker_session SET created_at = created_at - ? WHERE worker_id = ?"
-    sql(crowd_server, aged, 8 * 24 * 3600, worker)
+    aged = "UPDATE worker_session SET created_at = created_at - :age WHERE worker_id = :id"
+    crowd_server.sql(aged, age=8 * 24 * 3600, id=worker)
     assert person.get("/work").status_code == 200
     assert person.http.cookies["consenso_worker"] != first
     person.http.cookies.set("consenso_worker", first, domain="127.0.0.1")
-    sql(crowd_server, aged, 61, worker)  # the old token's last minute is over
+    crowd_server.sql(aged, age=61, id=worker)  # the old token's last minute is over
     assert httpx.get(f"{crowd_server.url}/work", cookies={"consenso_worker": first}).headers["location"] == "/join"
 
 
@@ -227,7 +221,7 @@ def test_cookies_are_out_of_reach_and_devices_and_addresses_are_kept_as_keyed_ha
     key = open_store(crowd_server.db)
     secret = settings.secret(key)
     key.close()
-    found = sql(crowd_server, "SELECT device, address FROM worker_session WHERE worker_id = ?", person.worker_id)
+    found = crowd_server.sql("SELECT device, address FROM worker_session WHERE worker_id = :id", id=person.worker_id)
     device = person.http.cookies["consenso_device"]
     assert found == [(settings.keyed(secret, "device", device), settings.keyed(secret, "address", "127.0.0.1"))]
 
@@ -260,7 +254,7 @@ def test_a_code_by_mail_leads_to_one_worker_an_address_and_is_spent_once(
             assert guesser.send("/email", "/email/code", email="ana@example.org", code="AAAAAAAA").status_code == 400
         assert guesser.send("/email", "/email/code", email="ana@example.org", code=code).status_code == 400
         guesser.send("/join", "/email", email="ana@example.org", name="")
-        sql(server, "UPDATE email_code SET created_at = created_at - 1801")
+        server.sql("UPDATE email_code SET created_at = created_at - 1801")
         late = mailbox.code("ana@example.org")
         assert guesser.send("/email", "/email/code", email="ana@example.org", code=late).status_code == 400
         guesser.send("/join", "/email", email="ana@example.org", name="")

@@ -1,80 +1,109 @@
-"""A database of an older version opens as the newest one, with everything that was in it."""
+"""A database of an older version opens as the newest one, whole, once, and not at all when it is killed on the way."""
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from sqlalchemy import inspect, select
+from sqlalchemy import create_engine, inspect, select, text
 
 from curate.crowd.server.schema import VERSION, hits, tables, test_runs
 from curate.crowd.server.store import open_store
 from schemas.errors import UserError
 
 V1 = (Path(__file__).parent / "crowd_v1.sql").read_text()
+OPEN = "import sys; from curate.crowd.server.store import open_store; open_store(sys.argv[1]).close()"
 
 
 @pytest.fixture
-def old(tmp_path):
-    """The file of a database as version 1 made it."""
-    file = tmp_path / "crowd.db"
-    with closing(sqlite3.connect(file)) as made:
-        made.executescript(V1)
-    return file
+def old(each_db):
+    """A database as version 1 made it; its URL."""
+    engine = create_engine(each_db)
+    script = "\n".join(line for line in V1.splitlines() if not line.startswith("--"))
+    if engine.dialect.name == "postgresql":
+        script = script.replace("DOUBLE", "DOUBLE PRECISION").replace("seq INTEGER NOT NULL", "seq SERIAL NOT NULL")
+    with engine.begin() as connection:
+        for statement in script.split(";\n"):
+            if statement.strip():
+                connection.execute(text(statement.rstrip(";\n")))
+    engine.dispose()
+    return each_db
 
 
-def contents(file, columns=None):
-    """Table to its rows, in the columns given or all of them; and the columns."""
-    with closing(sqlite3.connect(file)) as opened:
-        names = [row[0] for row in opened.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        if columns is None:
-            columns = {name: [row[1] for row in opened.execute(f"PRAGMA table_info({name})")] for name in names}
-        found = {n: sorted(opened.execute(f"SELECT {', '.join(c)} FROM {n}").fetchall()) for n, c in columns.items()}
-    return found, columns
+def rows(url):
+    """Every table of version 1 as it stands: the columns of version 1, in order."""
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        found = {}
+        for line in V1.splitlines():
+            if line.startswith("CREATE TABLE"):
+                name = line.split()[2]
+                body = V1.split(f"CREATE TABLE {name} (")[1].split(");\n")[0]
+                columns = [part.split()[0] for part in body.splitlines() if part.strip() and part.split()[0].islower()]
+                kept = connection.execute(text(f"SELECT {', '.join(columns)} FROM {name}"))
+                found[name] = sorted((tuple(row) for row in kept), key=str)
+    engine.dispose()
+    return found
+
+
+def start_opening(url, crash_at=""):
+    environment = {**os.environ, "CONSENSO_CRASH_AT": crash_at}
+    return subprocess.Popen([sys.executable, "-c", OPEN, url], env=environment, stderr=subprocess.PIPE, text=True)
 
 
 def test_a_version_1_database_opens_with_everything_in_it(old):
-    before, columns = contents(old)
-    assert before.pop("schema_version") == [(1,)]
-    assert all(before.values())  # a row of each kind
-    store = open_store(f"sqlite:///{old}")
+    before = rows(old)
+    store = open_store(old)
+    after = rows(old)
+    assert after.pop("schema_version") == [(VERSION,)]
+    before.pop("schema_version")
+    assert all(before.values())
+    assert after == before
     with store.reading() as connection:
-        states = dict(connection.execute(select(test_runs.c.run_id, test_runs.c.status)).all())
-        due = connection.execute(select(hits.c.expires_at, hits.c.expiry_due)).all()
         found = inspect(connection)
         for table in tables.sorted_tables:
             assert {column["name"] for column in found.get_columns(table.name)} == {c.name for c in table.c}, table.name
             assert {i.name for i in table.indexes} <= {i["name"] for i in found.get_indexes(table.name)}, table.name
+        states = dict(connection.execute(select(test_runs.c.run_id, test_runs.c.status)).all())
+        due = connection.execute(select(hits.c.expires_at, hits.c.expiry_due)).all()
     store.close()
-    after, _ = contents(old, columns)
-    assert after.pop("schema_version") == [(VERSION,)]
-    assert after == before
     assert states == {"3RUN": "Granted", "3WAITS": "Pending"}
     assert due
-    assert all(row.expiry_due in (None, row.expires_at) for row in due)
+    assert all(row.expiry_due == row.expires_at for row in due)
+    assert "hit_open" not in {index["name"] for index in inspect(create_engine(old)).get_indexes("hit")}
 
 
-def test_a_migration_that_fails_leaves_the_old_version(old, monkeypatch):
-    from curate.crowd.server import migrations
-
-    before = contents(old)
-    first = migrations.MIGRATIONS[2]
-
-    def broken(connection):
-        first(connection)
-        raise RuntimeError("the disk is full")
-
-    monkeypatch.setitem(migrations.MIGRATIONS, 2, broken)
-    with pytest.raises(RuntimeError, match="disk is full"):
-        open_store(f"sqlite:///{old}")
-    assert contents(old) == before
+def test_two_processes_that_open_it_at_once_migrate_it_once(old):
+    opening = [start_opening(old) for _ in range(3)]
+    ended = [(process.communicate()[1], process.returncode) for process in opening]
+    assert ended == [("", 0)] * 3
+    assert rows(old)["schema_version"] == [(VERSION,)]
 
 
-def test_a_newer_version_is_refused_in_one_line(old):
-    open_store(f"sqlite:///{old}").close()
-    with closing(sqlite3.connect(old)) as opened, opened:
-        opened.execute("UPDATE schema_version SET version = 99")
+def test_two_processes_that_make_it_at_once_make_it_once(each_db):
+    opening = [start_opening(each_db) for _ in range(3)]
+    assert [(process.communicate()[1], process.returncode) for process in opening] == [("", 0)] * 3
+
+
+def test_a_killed_migration_leaves_the_old_version(old):
+    before = rows(old)
+    killed = start_opening(old, "migrate-before-commit")
+    killed.communicate()
+    assert killed.returncode == 137
+    assert rows(old) == before
+    columns = {column["name"] for column in inspect(create_engine(old)).get_columns("worker")}
+    assert "language" not in columns
+    open_store(old).close()
+    assert rows(old)["schema_version"] == [(VERSION,)]
+
+
+def test_a_newer_version_is_refused_in_one_line(each_db):
+    store = open_store(each_db)
+    with store.writing() as connection:
+        connection.execute(text("UPDATE schema_version SET version = 99"))
+    store.close()
     with pytest.raises(UserError, match=rf"^[^\n]*is version 99; this program knows up to {VERSION}[^\n]*$"):
-        open_store(f"sqlite:///{old}")
+        open_store(each_db)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sqlite3
-from pathlib import Path
-
 import pytest
 
 from curate.crowd.server import invitations, persons, sessions
 from curate.crowd.server.alike import _tail, read_answers
+from curate.crowd.server.schema import tables
 from curate.crowd.server.store import open_store
 from schemas.errors import UserError
 
@@ -20,16 +18,11 @@ def store(crowd_server):
     opened.close()
 
 
-def sql(crowd_server, query, *values):
-    with sqlite3.connect(crowd_server.db.removeprefix("sqlite:///"), timeout=30) as connection:
-        return connection.execute(query, values).fetchall()
-
-
 def apart(crowd_server, *people):
     """Give people addresses and devices of their own: in a test all come from one machine."""
     for person in people:
         for table in ("worker_session", "assignment"):
-            sql(crowd_server, f"UPDATE {table} SET address = ? WHERE worker_id = ?", person.worker_id, person.worker_id)
+            crowd_server.sql(f"UPDATE {table} SET address = :id WHERE worker_id = :id", id=person.worker_id)
 
 
 def flags_of(store, person):
@@ -39,9 +32,11 @@ def flags_of(store, person):
 def test_people_who_share_a_device_or_an_address_are_flagged_and_simulated_ones_never(crowd_server, store, join):
     one, other, alone, robot = join("One"), join("Other"), join("Alone"), join("Robot", simulated=True)
     apart(crowd_server, alone)
-    device = sql(crowd_server, "SELECT device FROM worker_session WHERE worker_id = ?", one.worker_id)[0][0]
+    device = crowd_server.sql("SELECT device FROM worker_session WHERE worker_id = :id", id=one.worker_id)[0][0]
     for person in (other, robot):
-        sql(crowd_server, "UPDATE worker_session SET device = ? WHERE worker_id = ?", device, person.worker_id)
+        crowd_server.sql(
+            "UPDATE worker_session SET device = :device WHERE worker_id = :id", device=device, id=person.worker_id
+        )
     assert f"same device as {other.worker_id}" in flags_of(store, one)
     assert any(flag.startswith("same address as") for flag in flags_of(store, other))
     assert flags_of(store, alone) == []
@@ -60,7 +55,7 @@ def test_people_who_share_even_their_mistakes_are_flagged_and_good_ones_are_not(
     apart(crowd_server, twin, again, good, fine)
     assert flags_of(store, twin) == [f"answers as {again.worker_id}: 30 of 30 the same, 67% expected"]
     assert flags_of(store, again) == [f"answers as {twin.worker_id}: 30 of 30 the same, 67% expected"]
-    sql(crowd_server, "UPDATE worker SET simulated = 1 WHERE worker_id = ?", again.worker_id)
+    crowd_server.sql("UPDATE worker SET simulated = true WHERE worker_id = :id", id=again.worker_id)
     assert flags_of(store, twin) == []
 
 
@@ -76,7 +71,7 @@ def test_answers_are_read_without_their_seconds(crowd_server, post_hit, join):
     hit, person = post_hit(), join()
     url = person.post(f"/accept/{hit['HITTypeId']}").json()["url"]
     person.post(url, **{"a" * 64: "dots", f"seconds.{'a' * 64}": "2.5"})
-    ((answer,),) = sql(crowd_server, "SELECT answer FROM assignment WHERE hit_id = ?", hit["HITId"])
+    ((answer,),) = crowd_server.sql("SELECT answer FROM assignment WHERE hit_id = :id", id=hit["HITId"])
     assert read_answers(answer) == {"a" * 64: "dots"}
 
 
@@ -104,7 +99,7 @@ def test_two_accounts_become_one_person(crowd_server, store, post_hit, join):
         assert kept.group(hit["HITTypeId"]) is None or kept.group(hit["HITTypeId"])["available"] == 0
         csrf = merged.get("/work")["csrf"]
         assert merged.http.post(f"/accept/{hit['HITTypeId']}", data={"csrf": csrf}).status_code == 409
-    assert sql(crowd_server, "SELECT count(*) FROM assignment WHERE assignment_id = ?", underway) == [(0,)]
+    assert crowd_server.sql("SELECT count(*) FROM assignment WHERE assignment_id = :id", id=underway) == [(0,)]
     found = client.get_hit(HITId=fresh["HITId"])["HIT"]
     assert (found["NumberOfAssignmentsPending"], found["NumberOfAssignmentsAvailable"]) == (1, 2)
     with pytest.raises(UserError, match="one person already"):
@@ -119,24 +114,24 @@ def test_a_simulated_worker_is_nobodys_second_account(store, join):
 def test_a_forgotten_person_is_gone_and_their_answers_stay(crowd_server, store, post_hit, join):
     hit, person = post_hit(), join("Zebulon Quixote")
     person.answer(hit["HITTypeId"], "dots")
-    sql(crowd_server, "INSERT INTO worker_email VALUES ('zq@example.org', ?, 1)", person.worker_id)
-    sql(crowd_server, "INSERT INTO email_code VALUES ('h', 'zq@example.org', 'Zebulon Quixote', 'a', 0, 1, NULL)")
+    crowd_server.sql("INSERT INTO worker_email VALUES ('zq@example.org', :id, 1)", id=person.worker_id)
+    crowd_server.sql("INSERT INTO email_code VALUES ('h', 'zq@example.org', 'Zebulon Quixote', 'a', 0, 1, NULL)")
     message = (
-        "INSERT INTO message (worker_id, subject, body, sent_at, mail_tries) VALUES (?, 's', 'Dear Quixote', 1, 0)"
+        "INSERT INTO message (worker_id, subject, body, sent_at, mail_tries) VALUES (:id, 's', 'Dear Quixote', 1, 0)"
     )
-    sql(crowd_server, message, person.worker_id)
+    crowd_server.sql(message, id=person.worker_id)
     assert persons.forget(store, person.worker_id) == [person.worker_id]
     (answer,) = crowd_server.client().list_assignments_for_hit(HITId=hit["HITId"])["Assignments"]
     assert answer["WorkerId"] == person.worker_id
     assert person.http.get("/work").status_code == 401
-    assert sql(crowd_server, "SELECT device, address FROM assignment WHERE worker_id = ?", person.worker_id) == [
+    assert crowd_server.sql("SELECT device, address FROM assignment WHERE worker_id = :id", id=person.worker_id) == [
         (None, None)
     ]
-    file = Path(crowd_server.db.removeprefix("sqlite:///"))
-    for name in (file.name, f"{file.name}-wal"):
-        data = (file.parent / name).read_bytes() if (file.parent / name).exists() else b""
-        assert b"Quixote" not in data, name
-        assert b"zq@example.org" not in data, name
+    assert [table for table in tables.tables if "Quixote" in str(crowd_server.sql(f"SELECT * FROM {table}"))] == []
+    for file in crowd_server.pictures.parent.glob("crowd.db*"):  # of SQLite: not even where the rows were
+        data = file.read_bytes()
+        assert b"Quixote" not in data, file.name
+        assert b"zq@example.org" not in data, file.name
     with pytest.raises(UserError, match="no worker"):
         persons.forget(store, "ANOBODY")
 

@@ -24,8 +24,8 @@ HOUR = 3600
 
 
 @pytest.fixture
-def store(tmp_path):
-    made = open_store(f"sqlite:///{tmp_path / 'crowd.db'}")
+def store(each_db):
+    made = open_store(each_db)
     yield made
     made.close()
 

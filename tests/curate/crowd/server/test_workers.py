@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
+from sqlalchemy import func, select
 
 from curate.crowd.server.questions import ANSWER_KEY, FORM
+from curate.crowd.server.schema import assignments
+from curate.crowd.server.store import open_store
 
 A, B = "a" * 64, "b" * 64
 
@@ -110,11 +112,14 @@ def test_many_at_once_never_take_more_than_there_is(crowd_server, client, our_qu
     people = [join() for _ in range(12)]
     with ThreadPoolExecutor(12) as pool:
         replies = list(pool.map(lambda person: person.post(f"/accept/{kind}").status_code, people * 2))
-    rows = sqlite3.connect(crowd_server.db.removeprefix("sqlite:///")).execute(
-        "SELECT hit_id, count(*), count(DISTINCT worker_id) FROM assignment WHERE hit_id IN (?, ?) GROUP BY hit_id",
-        hits,
-    )
-    assert sorted(rows) == sorted((hit, 3, 3) for hit in hits)
+    store = open_store(crowd_server.db)
+    counts = (assignments.c.hit_id, func.count(), func.count(assignments.c.worker_id.distinct()))
+    with store.reading() as connection:
+        rows = connection.execute(
+            select(*counts).where(assignments.c.hit_id.in_(hits)).group_by(assignments.c.hit_id)
+        ).all()
+    store.close()
+    assert sorted(map(tuple, rows)) == sorted((hit, 3, 3) for hit in hits)
     assert set(replies) == {200, 409}
 
 
