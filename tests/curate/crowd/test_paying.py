@@ -181,6 +181,24 @@ def test_a_payout_is_the_same_until_something_is_earned_and_is_settled_once(
     assert [row["amount_usd"] for row in csv.DictReader((root / "c.csv").open())] == ["2.00"]
 
 
+@pytest.mark.parametrize("point", ["payout-kept", "payout-before-commit", "payout-after-commit"])
+def test_a_payout_killed_at_any_point_and_run_again_is_settled_once(
+    open_shop: Shop, requester: Requester, point: str
+) -> None:
+    shop = open_shop
+    shop.curate("hits", "review", "--yes")
+    export_words = ["pay", "export", "a.csv", "--simulated"]
+    if point == "payout-kept":
+        assert shop.start(*export_words, crash_at=point).wait(60) == 137
+    assert "3 workers, $0.30" in shop.curate(*export_words).stdout
+    if point != "payout-kept":
+        assert shop.start("pay", "mark", "a.csv", crash_at=point).wait(60) == 137
+    assert "workers marked as paid" in shop.curate("pay", "mark", "a.csv").stdout
+    assert ledger(shop)["paid"] == 0.3
+    assert shop.curate("pay", "owed", "--simulated").stdout.splitlines()[-1].split()[-1] == "$0.00"
+    assert len(list((shop.workspace.root / "payouts").iterdir())) == 1
+
+
 def test_twelve_workers_from_first_answer_to_payout(open_shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """Twelve simulated workers, one of them a spammer who got in, go through everything; every sum is the ledger's."""
     shop = open_shop
