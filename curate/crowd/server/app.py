@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from curate.crowd.server import join_pages, pages
+from curate.crowd.server import join_pages, pages, practice
 from curate.crowd.server.errors import WorkerError
 from curate.crowd.server.protocol import requester_endpoint
 from curate.crowd.server.store import Store
@@ -24,6 +24,7 @@ def make_app(store: Store, pictures: Path | None = None, signup: bool = True) ->
         Route("/", requester_endpoint, methods=["POST"]),
         *join_pages.ROUTES,
         *pages.ROUTES,
+        *practice.ROUTES,
         Mount("/static", StaticFiles(directory=Path(__file__).parent / "static")),
     ]
     app = Starlette(routes=routes, exception_handlers={HTTPException: _no_page})

@@ -10,9 +10,9 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, exists, func, or_, select, update
 
-from curate.crowd.server.schema import assignments, hits, qualifications
+from curate.crowd.server.schema import assignments, drafts, hits, qualifications
 from curate.crowd.server.store import Store
 
 JUDGED = ("Approved", "Rejected")
@@ -97,6 +97,12 @@ def give_back(connection: Connection, assignment_id: str, hit_id: str, status: s
         connection.execute(
             update(hits).where(hits.c.hit_id == hit_id).values(taken=hits.c.taken - 1, pending=hits.c.pending - 1)
         )
+        forget_drafts(connection, assignment_id)
+
+
+def forget_drafts(connection: Connection, assignment_id: str) -> None:
+    """An assignment that ends, however it ends, leaves no drafts."""
+    connection.execute(delete(drafts).where(drafts.c.assignment_id == assignment_id))
 
 
 def _approve(connection: Connection, unjudged: ColumnElement[bool]) -> None:
@@ -157,6 +163,12 @@ def meets(requirement: Mapping[str, Any], held: Mapping[str, int]) -> bool:
     if comparator in ("In", "NotIn"):
         return (value in wanted) == (comparator == "In")
     return all(_COMPARE[comparator](value, number) for number in wanted)
+
+
+def hidden_from(hit_type: Any, held: Mapping[str, int]) -> bool:
+    """Whether HITs of this type are not even shown to somebody who holds these values."""
+    failing = [requirement for requirement in requirements_of(hit_type) if not meets(requirement, held)]
+    return any(requirement.get("ActionsGuarded") == "DiscoverPreviewAndAccept" for requirement in failing)
 
 
 def qualified(hit_type: Any, held: Mapping[str, int]) -> bool:
