@@ -19,7 +19,7 @@ export class About {
     });
     form.addEventListener("focusin", (event) => {
       if (over(event) && event.target.matches(":focus-visible")) this.later(over(event), HOVER_MS);
-      else this.hide();
+      else if (!this.held) this.hide();
     });
     form.addEventListener("pointerdown", (event) => {
       this.held = false;

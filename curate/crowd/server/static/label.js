@@ -60,7 +60,7 @@ function restore() {
     seconds[n] = Number(entry?.seconds) || 0;
   });
   const open = items.findIndex((_, n) => !chosen(n));
-  return saving.at || (open < 0 ? items.length : open);
+  return Number(saving.at ?? (open < 0 ? items.length : open)) || 0;
 }
 
 // ---- moving

@@ -16,7 +16,7 @@ export class Saving {
     this.ahead = serverNow - Date.now() / 1000; // clocks differ from device to device
     this.onState = onState;
     this.entries = {}; // field: {value, seconds, at, saved}
-    this.at = 0; // the picture in view
+    this.at = null; // the picture in view
     this.wait = FIRST_WAIT_MS;
     this.sending = null;
     this.closed = false;
@@ -32,7 +32,7 @@ export class Saving {
       // private windows may refuse; then the server's drafts are all
     }
     this.entries = kept.entries || {};
-    this.at = Number(kept.at) || 0;
+    this.at = kept.at ?? null;
     for (const { field, value, seconds, saved_at: at } of drafts) {
       const own = this.entries[field];
       if (!own || own.saved || own.at <= at) this.entries[field] = { value, seconds: seconds || 0, at, saved: true };
