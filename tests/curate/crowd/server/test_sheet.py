@@ -14,10 +14,11 @@ from PIL import Image
 from schemas.question import Choice, PictureAsked, PracticePicture, TaskPage, embed
 
 pytestmark = pytest.mark.browser
-WORDS = (
+WORDS = re.split(
+    ",",
     "Animal print,Argyle,Abstract,Camouflage,Checks,Chevron,Damask,Dots,Embroidered,Fair isle,Floral,Geometric,Gingham,"
-    "Herringbone,Houndstooth,Ikat,Lace,Letters,Ombré,Paisley,Patchwork,Plain,Stripes,Tie-dye,Tropical,Other"
-).split(",")  # noqa: SIM905
+    "Herringbone,Houndstooth,Ikat,Lace,Letters,Ombré,Paisley,Patchwork,Plain,Stripes,Tie-dye,Tropical,Other",
+)
 DESK = {"viewport": {"width": 1280, "height": 800}, "locale": "en-US"}
 PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True, "locale": "en-US"}
 
@@ -231,7 +232,7 @@ def test_a_server_that_is_gone_for_a_while_loses_nothing(chromium, start_crowd, 
     page.keyboard.press("b")
     in_review(page)
     page.keyboard.press("Enter")
-    page.wait_for_function("document.querySelector('#trouble').textContent.includes('kept here')")
+    page.wait_for_function("() => document.querySelector('#trouble').textContent.includes('kept here')")
     again = start_crowd(first.db, tmp_path / "blobs", "--port", str(httpx.URL(first.url).port))
     try:
         page.wait_for_url("**/work?done=1", timeout=40_000)
@@ -322,7 +323,7 @@ def test_going_on_by_itself_and_letter_keys_can_be_switched_off(at_work):
     page.locator("#help [data-setting=advance]").uncheck()
     page.keyboard.press("Escape")
     page.keyboard.press("a")
-    page.wait_for_function("document.querySelector('.item.current input:checked')")
+    page.wait_for_function("() => document.querySelector('.item.current input:checked')")
     page.reload()  # the setting stays in this browser
     page.wait_for_selector(".item.current")
     page.clock.install()
@@ -349,7 +350,7 @@ def scale(page):
 
 def test_space_wheel_click_and_pinch_zoom_and_arrows_move_about(at_work):
     page, _, _ = at_work()
-    page.wait_for_function("document.querySelector('.item.current .stage img').naturalWidth === 1600")
+    page.wait_for_function("() => document.querySelector('.item.current .stage img').naturalWidth === 1600")
     page.keyboard.press(" ")
     one_to_one = page.locator(".item.current .stage").evaluate(
         "s => Math.max(1600 / s.clientWidth, 1200 / s.clientHeight)"
@@ -371,7 +372,7 @@ def test_space_wheel_click_and_pinch_zoom_and_arrows_move_about(at_work):
     assert scale(page) == 1
     page.locator(".item.current .stage").hover()
     page.mouse.wheel(0, -400)
-    page.wait_for_function("document.querySelector('.item.current .stage').dataset.scale > 1.5")
+    page.wait_for_function("() => document.querySelector('.item.current .stage').dataset.scale > 1.5")
     page.keyboard.press("Escape")
     assert scale(page) == 1
     page.locator(".item.current .stage").click()
@@ -512,7 +513,7 @@ def test_by_keyboard_alone_and_the_next_hit_is_one_key_away(at_work, hit, pictur
     finish(page)
     page.keyboard.press("Enter")
     page.wait_for_url("**/work?done=1")
-    page.wait_for_function("document.activeElement.matches('.button')")
+    page.wait_for_function("() => document.activeElement.matches('.button')")
     page.keyboard.press("Enter")
     page.wait_for_url("**/assignment/**")
     assert page.locator(".item").count() == 2
