@@ -121,7 +121,7 @@ _TEXTS: Mapping[str, tuple[str, str, str]] = {
     ),
     "five_minutes": ("Five minutes left.", "Quedan cinco minutos.", "Restam cinco minutos."),
     "one_minute": ("One minute left.", "Queda un minuto.", "Resta um minuto."),
-    "answers_left": ("answers fit", "respuestas coinciden", "respostas combinam"),
+    "answers_left": ("fitting", "coinciden", "combinam"),
     "find": ("Find", "Buscar", "Buscar"),
     "find_label": ("Find an answer", "Buscar una respuesta", "Buscar uma resposta"),
     "undo": ("Undo", "Deshacer", "Desfazer"),

@@ -29,6 +29,7 @@ let since = 0; // when it came into view
 let pending = 0; // timer of the move that follows a choice
 let returning = false; // the person came from the review to change one answer
 let sending = false;
+let last = ""; // what was just chosen: said together with the picture that follows, or its news would cut it off
 
 // ---- what was answered
 
@@ -88,7 +89,8 @@ function show(n) {
   for (const next of items.slice(at, at + 1 + AHEAD)) for (const img of next.querySelectorAll("img")) img.loading = "eager";
   (reviewing ? review : items[at]).focus({ preventScroll: true });
   window.scrollTo(0, 0);
-  say(reviewing ? words.review : place(at));
+  say(last + (reviewing ? words.review : place(at)));
+  last = "";
   saving.at = at;
   saving.write();
 }
@@ -125,11 +127,13 @@ function choose(input, advance) {
   put(at, input.value);
   paint();
   say(`${place(at)}, ${nameOf(input)} ${words.chosen}`);
+  last = `${nameOf(input)} ${words.chosen}. `;
   if (mode === "practice") tellTruth(at);
   else if (advance && settings.advance) pending = setTimeout(onward, ADVANCE_MS);
 }
 
 function undo() {
+  last = "";
   const [n, value] = past.pop() || [Math.max(0, at - 1), null];
   if (value !== null) put(n, value);
   if (n === at) {
