@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import pytest
 from PIL import Image
 
+from curate.crowd.server.questions import ANSWER_KEY, FORM
 from schemas.question import Choice, PictureAsked, PracticePicture, TaskPage, embed
 
 pytestmark = pytest.mark.browser
@@ -556,8 +557,51 @@ def test_practice_says_at_once_what_was_right_and_counts_nothing(chromium, join,
     )
 
 
+@pytest.fixture(scope="module")
+def entry_test(crowd_server, pictures):
+    """A test about one picture, which may be taken again after an hour; its id."""
+    selection = "<Selection><SelectionIdentifier>{0}</SelectionIdentifier><Text>{0}</Text></Selection>"
+    question = (
+        "<Question><QuestionIdentifier>q</QuestionIdentifier><IsRequired>true</IsRequired><QuestionContent><Text>Which?</Text>"
+        f"<Binary><MimeType><Type>image</Type></MimeType><DataURL>{crowd_server.url}/picture/{pictures[0]}</DataURL>"
+        "<AltText>x</AltText></Binary></QuestionContent><AnswerSpecification><SelectionAnswer><Selections>"
+        f"{selection.format('dots')}{selection.format('plain')}</Selections></SelectionAnswer></AnswerSpecification></Question>"
+    )
+    key = (
+        "<Question><QuestionIdentifier>q</QuestionIdentifier><AnswerOption><SelectionIdentifier>plain</SelectionIdentifier>"
+        "<AnswerScore>1</AnswerScore></AnswerOption></Question>"
+    )
+    made = crowd_server.client().create_qualification_type(
+        Name="One picture", Description="d", QualificationTypeStatus="Active", TestDurationInSeconds=600,
+        RetryDelayInSeconds=3600, Test=f'<QuestionForm xmlns="{FORM[0]}">{question}</QuestionForm>',
+        AnswerKey=f'<AnswerKey xmlns="{ANSWER_KEY}">{key}</AnswerKey>',
+    )  # fmt: skip
+    return made["QualificationType"]["QualificationTypeId"]
+
+
+def test_the_result_says_score_pass_mark_and_when_again(chromium, join, entry_test, hit, pictures):
+    rule = {"QualificationTypeId": entry_test, "Comparator": "GreaterThanOrEqualTo", "IntegerValues": [1]}
+    hit(pictures[:1], QualificationRequirements=[rule])
+    person = join()
+    with browser_of(chromium, person) as page:
+        page.goto(f"{person.http.base_url}/test/{entry_test}")
+        page.locator(".item.current .choice", has_text="dots").click()
+        in_review(page)
+        page.locator("#send").click()
+        page.wait_for_url(f"**/test/{entry_test}/result")
+        said = page.locator(".result").inner_text()
+        assert "Not passed this time" in said
+        assert re.search(r"\b0\s+pass mark 1\b", said)
+        assert re.search(r"try again from \d{4}-\d\d-\d\d \d\d:\d\d UTC", said)
+        page.reload()  # it is a page, not the answer to a form
+        assert page.locator(".result").inner_text() == said
+    assert join().http.get(f"/test/{entry_test}/result").status_code == 404
+
+
 @pytest.mark.parametrize("options", [DESK, PHONE, {**DESK, "color_scheme": "dark"}], ids=["desk", "phone", "dark"])
-def test_no_page_has_an_accessibility_violation(chromium, join, hit, pictures, options):
+def test_no_page_has_an_accessibility_violation(
+    chromium, join, hit, pictures, entry_test, post_hit, html_question, options
+):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     tags = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}}
     found = []
@@ -570,11 +614,17 @@ def test_no_page_has_an_accessibility_violation(chromium, join, hit, pictures, o
     person = join()
     kind = hit(pictures[:3], practice=pictures[3:4])
     url = person.post(f"/accept/{kind}").json()["url"]
+    foreign = post_hit(Question=html_question("<!doctype html><html lang='en'><title>x</title><p>Hello</p></html>"))
+    framed = person.post(f"/accept/{foreign['HITTypeId']}").json()["url"]
     base = str(person.http.base_url)
     with browser_of(chromium, person, **options) as page:
-        for path in ("/join", "/work", f"/practice/{kind}", "/nowhere"):
+        page.goto(f"{base}/test/{entry_test}")
+        page.wait_for_selector(".item.current")
+        check("test")
+        assert person.post(f"/test/{entry_test}", q="dots").json()["score"] == 0
+        for path in ("/join", "/work", f"/practice/{kind}", f"/test/{entry_test}/result", framed, "/nowhere"):
             page.goto(base + path)
-            check(path.split("/")[1])
+            check(path)
             if "practice" in path:
                 page.locator(".item.current .choice").first.click()
                 check("practice told")
