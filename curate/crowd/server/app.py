@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from curate.crowd.server import arrival_pages, inbox_pages, join_pages, pages, settings
+from curate.crowd.server import arrival_pages, inbox_pages, join_pages, pages, practice, settings
 from curate.crowd.server.errors import WorkerError
 from curate.crowd.server.health import healthz
 from curate.crowd.server.protocol import requester_endpoint
@@ -30,6 +30,7 @@ def make_app(store: Store, pictures: Path | None = None, signup: str = "open") -
         *arrival_pages.ROUTES,
         *pages.ROUTES,
         *inbox_pages.ROUTES,
+        *practice.ROUTES,
         Mount("/static", StaticFiles(directory=Path(__file__).parent / "static")),
     ]
     app = Starlette(routes=routes, middleware=[Middleware(Traffic)], exception_handlers={HTTPException: _no_page})

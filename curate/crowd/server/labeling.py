@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +11,7 @@ from curate.crowd.server.answers import check_answers, form_answers_xml
 from curate.crowd.server.errors import WorkerError
 from curate.crowd.server.forms import Form, Question
 from curate.crowd.server.questions import Asked, answers_xml
-from schemas.question import CANNOT_SEE, SECONDS, Choice, TaskPage, say
+from schemas.question import CANNOT_SEE, SECONDS, Choice, PictureAsked, TaskPage, say
 
 _POOL = "1234567890qwertyuiopasdfghjklzxcvbnm"
 _LONGEST_SECONDS = 16  # characters of a time field
@@ -39,6 +40,8 @@ class Item:
     answers: list[Answer]
     several: bool = False
     required: bool = True
+    truth: str = ""  # in practice: the right answer, and why
+    explanation: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,15 @@ def sheet_of_task(task: TaskPage, language: str, cannot_see: str, here: Callable
         items,
         Answer(CANNOT_SEE, cannot_see, spare),
     )
+
+
+def shuffled(task: TaskPage, assignment_id: str) -> TaskPage:
+    """The task as this assignment shows it: its pictures in an order of its own, always the same; practice stands elsewhere."""
+
+    def place(picture: PictureAsked) -> bytes:
+        return hashlib.sha256(f"{assignment_id}:{picture.image_id}".encode()).digest()
+
+    return task.model_copy(update={"pictures": sorted(task.pictures, key=place), "practice": []})
 
 
 def sheet_of_form(form: Form, title: str, task: TaskPage | None, language: str, here: Callable[[str], bool]) -> Sheet:

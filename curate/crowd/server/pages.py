@@ -9,14 +9,15 @@ from urllib.parse import urlencode
 
 from starlette.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse, Response
 
-from curate.crowd.server import inbox, panels, qualifying, rules, workers
+from curate.crowd.server import drafts, inbox, panels, qualifying, rules, workers
 from curate.crowd.server.answers import AnswerError
 from curate.crowd.server.errors import WorkerError
 from curate.crowd.server.form_page import form_page
 from curate.crowd.server.forms import Form, Question
-from curate.crowd.server.labeling import Sheet, answered, sheet_of_form, sheet_of_task
+from curate.crowd.server.labeling import Sheet, answered, sheet_of_form, sheet_of_task, shuffled
 from curate.crowd.server.pictures import display_copy
 from curate.crowd.server.questions import answers_xml, parse_question
+from curate.crowd.server.sheet_page import sheet_page
 from curate.crowd.server.store import now
 from curate.crowd.server.texts import word, words
 from curate.crowd.server.verdicts import rejections
@@ -44,15 +45,15 @@ def work(visit: Visit) -> Response:
         return JSONResponse({"worker_id": worker.worker_id, "groups": listed, "unread": unread, "csrf": visit.csrf})
     done = visit.request.query_params.get("done") == "1"
     record = workers.record_of(visit.store, worker)
-    asked = visit.request.query_params.get("asked")
-    unread = inbox.unread(visit.store, worker)
+    if done:  # what was just done stands first: the next HIT is one key press away
+        groups.sort(key=lambda group: group.hit_type_id != record.last_hit_type)
     values: dict[str, Any] = {
         "worker": worker,
         "groups": groups,
         "record": record,
         "done": done,
-        "asked": asked,
-        "unread": unread,
+        "asked": visit.request.query_params.get("asked"),
+        "unread": inbox.unread(visit.store, worker),
         "rejections": rejections(visit.store, worker),
         "at_panel": panels.panel_of(visit.store, worker.worker_id) is not None,
     }
@@ -85,14 +86,8 @@ def test_page(visit: Visit) -> Response:
     if not test.form.simple:
         return _test_form(visit, test, seconds_left)
     sheet = sheet_of_form(test.form, test.name, test.task, visit.language, visit.has_picture)
-    values: dict[str, Any] = {
-        "sheet": sheet,
-        "name": test.name,
-        "test": test,
-        "key": test.qualification_type_id,
-        "seconds_left": seconds_left,
-    }
-    return visit.page("sheet.html", script=_script_words(visit.language), **values)
+    key = test.qualification_type_id
+    return sheet_page(visit, sheet, "test", key, test.name, test=test, seconds_left=seconds_left)
 
 
 def _test_form(visit: Visit, test: workers.Test, seconds_left: int, error: AnswerError | None = None) -> Response:
@@ -113,7 +108,15 @@ def take_test(visit: Visit) -> Response:
         return _test_form(visit, test, qualifying.start_test(visit.store, worker, identifier), error)
     if visit.json:
         return JSONResponse({"score": result.score, "passed": result.passed, "pass_mark": result.pass_mark})
-    return visit.page("result.html", result=result)
+    return RedirectResponse(f"/test/{result.qualification_type_id}/result", 303)
+
+
+def test_result(visit: Visit) -> Response:
+    """How the worker's last try at a test went."""
+    result = workers.last_result(visit.store, visit.worker(), visit.request.path_params["identifier"])
+    if visit.json:
+        return JSONResponse(asdict(result))
+    return visit.page("result.html", result=result, clock=clock, now=now())
 
 
 def accept(visit: Visit) -> Response:
@@ -132,22 +135,22 @@ def assignment_page(visit: Visit) -> Response:
     row = workers.assignment_of(visit.store, visit.worker(), visit.request.path_params["identifier"])
     _still_open(row)
     asked = parse_question(row.question)
+    task = shuffled(asked.task, row.assignment_id) if asked.task else None
     if visit.json:
-        task = asked.task.model_dump() if asked.task else None
-        facts = {"assignment_id": row.assignment_id, "hit_id": row.hit_id, "task": task, "csrf": visit.csrf}
+        facts = {"assignment_id": row.assignment_id, "hit_id": row.hit_id, "csrf": visit.csrf}
+        facts["task"] = task.model_dump() if task else None
         if asked.form:
             facts["questions"] = [_question_facts(question) for question in asked.form.questions]
         return JSONResponse(facts)
-    left = max(0, int(row.deadline - now()))
-    if asked.task:
+    if task:
         cannot_see = words(visit.language)["cannot_see"]
-        return _sheet(visit, sheet_of_task(asked.task, visit.language, cannot_see, visit.has_picture), row, left)
+        return _sheet(visit, sheet_of_task(task, visit.language, cannot_see, visit.has_picture), row)
     if asked.form and not asked.form.simple:
         return _hit_form(visit, row, asked.form)
     if asked.form:
-        return _sheet(visit, sheet_of_form(asked.form, row.title, None, visit.language, visit.has_picture), row, left)
+        return _sheet(visit, sheet_of_form(asked.form, row.title, None, visit.language, visit.has_picture), row)
     url = _frame_url(visit, row, asked.url)
-    return visit.page("frame.html", row=row, frame_url=url, seconds_left=left)
+    return visit.page("frame.html", row=row, frame_url=url, seconds_left=_seconds_left(row))
 
 
 def _question_facts(question: Question) -> dict[str, Any]:
@@ -157,19 +160,18 @@ def _question_facts(question: Question) -> dict[str, Any]:
 
 
 def _hit_form(visit: Visit, row: Any, form: Form, error: AnswerError | None = None) -> Response:
-    action, left = f"/assignment/{row.assignment_id}", max(0, int(row.deadline - now()))
-    return form_page(visit, form, action, row.title, left, error, give_back=f"{action}/return")
+    action = f"/assignment/{row.assignment_id}"
+    return form_page(visit, form, action, row.title, _seconds_left(row), error, give_back=f"{action}/return")
 
 
-def _sheet(visit: Visit, sheet: Sheet, row: Any, left: int) -> Response:
-    values: dict[str, Any] = {
-        "sheet": sheet,
-        "name": row.title,
-        "test": None,
-        "key": row.assignment_id,
-        "seconds_left": left,
-    }
-    return visit.page("sheet.html", script=_script_words(visit.language), **values)
+def _sheet(visit: Visit, sheet: Sheet, row: Any) -> Response:
+    kept, left = drafts.drafts_of(visit.store, row.assignment_id), _seconds_left(row)
+    facts = {"hit_type": row.hit_type_id, "seconds_left": left}
+    return sheet_page(visit, sheet, "hit", row.assignment_id, row.title, kept, **facts)
+
+
+def _seconds_left(row: Any) -> int:
+    return max(0, int(row.deadline - now()))
 
 
 def _still_open(row: Any) -> None:
@@ -177,12 +179,6 @@ def _still_open(row: Any) -> None:
         raise WorkerError("already_submitted")
     if row.status != workers.OPEN or row.deadline <= now():
         raise WorkerError("too_late", 410)
-
-
-def _script_words(language: str) -> dict[str, str]:
-    """The few words that the page's script says."""
-    keys = ("picture", "of", "chosen", "unanswered", "time_left", "no_picture", "error_script", "review")
-    return {key: words(language)[key] for key in keys}
 
 
 def _frame_url(visit: Visit, row: Any, outside: str) -> str:
@@ -221,6 +217,14 @@ def submit(visit: Visit) -> Response:
         return _hit_form(visit, row, asked.form, error)
     workers.submit(visit.store, row.assignment_id, answer, visit.place)
     return JSONResponse({"submitted": True}) if visit.json else RedirectResponse("/work?done=1", 303)
+
+
+def save_draft(visit: Visit) -> Response:
+    """Answers so far, one or several: the page sends each as soon as it is given."""
+    worker = visit.worker()
+    visit.check_form(visit.token)
+    drafts.save(visit.store, worker, visit.request.path_params["identifier"], drafts.read_drafts(visit.fields()))
+    return Response(status_code=204)
 
 
 def give_back(visit: Visit) -> Response:
@@ -279,10 +283,12 @@ ROUTES = [
     route("/work", work),
     route("/test/{identifier}", test_page),
     route("/test/{identifier}", take_test, "POST"),
+    route("/test/{identifier}/result", test_result),
     route("/accept/{identifier}", accept, "POST"),
     route("/assignment/{identifier}", assignment_page, settle=False),
     route("/assignment/{identifier}", submit, "POST", settle=False),
     route("/assignment/{identifier}/state", assignment_state),
+    route("/assignment/{identifier}/draft", save_draft, "POST", settle=False),
     route("/assignment/{identifier}/return", give_back, "POST"),
     route("/frame/{identifier}", frame, settle=False),
     route("/mturk/externalSubmit", external_submit, settle=False),

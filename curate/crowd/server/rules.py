@@ -10,10 +10,10 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, exists, func, or_, select, update
 
 from curate.crowd.server import events
-from curate.crowd.server.schema import assignments, blocks, hit_types, hits, qualifications, workers
+from curate.crowd.server.schema import assignments, blocks, drafts, hit_types, hits, qualifications, workers
 from curate.crowd.server.store import Store, one
 from curate.crowd.server.store import now as time_now
 
@@ -118,9 +118,18 @@ def give_back(connection: Connection, assignment_id: str, hit_id: str, status: s
         connection.execute(
             update(hits).where(hits.c.hit_id == hit_id).values(taken=hits.c.taken - 1, pending=hits.c.pending - 1)
         )
+        forget_drafts(connection, assignment_id)
         now = time_now() if now is None else now
         events.record(connection, f"Assignment{status}", hit_id, now, assignment_id)
         tell_reviewable(connection, hit_id, now)
+
+
+def forget_drafts(connection: Connection, assignment_id: str) -> None:
+    """An assignment that ends, however it ends, leaves no drafts."""
+    connection.execute(_FORGET_DRAFTS, {"id": assignment_id})
+
+
+_FORGET_DRAFTS = delete(drafts).where(drafts.c.assignment_id == bindparam("id"))
 
 
 def tell_reviewable(connection: Connection, hit_id: str, now: float) -> None:

@@ -118,7 +118,7 @@ class Visit:
     def error(self, error: WorkerError) -> Response:
         """Why something cannot be done, in the worker's language."""
         if self.json:
-            return JSONResponse({"error": fault(error)}, error.status)
+            return JSONResponse({"error": fault(error, self.language)}, error.status)
         if error.status == 401:
             return RedirectResponse("/join", 303)
         if error.message == "consent_needed":

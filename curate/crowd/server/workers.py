@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from statistics import median
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, exists, func, insert, select, update
@@ -21,6 +22,7 @@ from curate.crowd.server.store import Store, new_id, now, one
 from schemas.question import TaskPage
 
 OPEN = "Accepted"
+_PACE_OF, _PACE_NEEDS = 50, 3  # HITs that a worker's pace is taken from, and the fewest that say something
 
 # Asked for on every page, so built once: putting a statement together costs more than running it.
 _COLUMNS = {column.name: column for column in (*hit_types.c, *hits.c, *assignments.c)}  # an assignment's own names win
@@ -61,6 +63,9 @@ class Group:
     qualified: bool
     may_preview: bool
     qualifications: list[Qualification]
+    pictures: int = 0  # in each HIT; 0 where that is not known
+    practice: int = 0  # pictures to learn on
+    usd_per_hour: float | None = None  # at this worker's own pace, once it is known
 
 
 def work_for(store: Store, worker: Worker) -> list[Group]:
@@ -79,7 +84,8 @@ def work_for(store: Store, worker: Worker) -> list[Group]:
         shown = select(hit_types).where(hit_types.c.hit_type_id.in_({*counts, *started}))
         shown = shown.where(rules.not_blocked(worker.worker_id))
         types = connection.execute(shown.order_by(hit_types.c.created_at, hit_types.c.hit_type_id)).all()
-        groups = [_group(connection, row, worker, counts, started, held, time) for row in types]
+        paces = _paces(connection, worker.worker_id)
+        groups = [_group(connection, row, worker, counts, started, held, paces, time) for row in types]
     return [group for group in groups if group is not None]
 
 
@@ -97,11 +103,13 @@ def _group(
     counts: Mapping[str, int],
     started: Mapping[str, str],
     held: Mapping[str, Any],
+    paces: Mapping[str, float],
     time: float,
 ) -> Group | None:
     """One group as this worker sees it, or None where it is hidden from people who do not qualify."""
     if not rules.may("Discover", row, held):
         return None
+    task, pace = task_of(connection, row.hit_type_id), paces.get(row.hit_type_id)
     return Group(
         hit_type_id=row.hit_type_id,
         title=row.title,
@@ -113,7 +121,25 @@ def _group(
         qualified=rules.qualified(row, held),
         may_preview=rules.may("Preview", row, held),
         qualifications=[_standing(connection, r, worker, held, time) for r in rules.requirements_of(row)],
+        pictures=len(task.pictures) if task else 0,
+        practice=len(task.practice) if task else 0,
+        usd_per_hour=round(float(row.reward) * 3600 / pace, 2) if pace else None,
     )
+
+
+def _paces(connection: Connection, worker_id: str) -> dict[str, float]:
+    """The seconds that a HIT takes this worker, by HIT type: the median of the latest, where there are enough of them."""
+    took = (
+        select(hits.c.hit_type_id, (assignments.c.submitted_at - assignments.c.accepted_at).label("seconds"))
+        .join(hits, hits.c.hit_id == assignments.c.hit_id)
+        .where(assignments.c.worker_id == worker_id, assignments.c.status.in_(rules.DONE))
+        .order_by(assignments.c.submitted_at.desc())
+        .limit(_PACE_OF)
+    )
+    seconds: dict[str, list[float]] = {}
+    for row in connection.execute(took):
+        seconds.setdefault(row.hit_type_id, []).append(row.seconds)
+    return {kind: max(1.0, median(found)) for kind, found in seconds.items() if len(found) >= _PACE_NEEDS}
 
 
 def _standing(
@@ -190,11 +216,12 @@ def _asked_by(connection: Connection, identifier: str) -> tuple[int | None, Task
     for row in connection.execute(asking.order_by(hit_types.c.created_at.desc())).all():
         for requirement in rules.requirements_of(row):
             if requirement["QualificationTypeId"] == identifier and (mark := rules.pass_mark(requirement)) is not None:
-                return mark, _task_of(connection, row.hit_type_id)
+                return mark, task_of(connection, row.hit_type_id)
     return None, None
 
 
-def _task_of(connection: Connection, hit_type_id: str) -> TaskPage | None:
+def task_of(connection: Connection, hit_type_id: str) -> TaskPage | None:
+    """The task of the newest HIT of a type, where it is one of ours."""
     newest = select(hits.c.question).where(hits.c.hit_type_id == hit_type_id).order_by(hits.c.seq.desc()).limit(1)
     question = connection.scalar(newest)
     return parse_question(question).task if question else None
@@ -202,12 +229,30 @@ def _task_of(connection: Connection, hit_type_id: str) -> TaskPage | None:
 
 @dataclass(frozen=True)
 class Result:
-    """How a test went. `score` is missing while the requester has not judged it."""
+    """How a test went. `score` is missing while the requester has not judged it, and where the answer was no."""
 
+    qualification_type_id: str
     name: str
     score: int | None
     passed: bool
     pass_mark: int | None
+    pending: bool = False  # waits for the requester
+    retry_at: float | None = None  # when it may be taken again; missing = never, or no need
+
+
+def last_result(store: Store, worker: Worker, identifier: str) -> Result:
+    """How the worker's last try at this test went; raises WorkerError when there was none."""
+    with store.reading() as connection:
+        kind, last = (
+            qualifying.type_of(connection, identifier),
+            qualifying.last_run(connection, identifier, worker.worker_id),
+        )
+        if kind is None or last is None:
+            raise WorkerError("no_test", 404)
+        mark, _ = _asked_by(connection, identifier)
+    passed = last.score is not None and (mark is None or last.score >= mark)
+    again, pending = None if passed else qualifying.retry_at(kind, last), last.status == "Pending"
+    return Result(identifier, kind.name, last.score, passed, mark, pending, again)
 
 
 def take_test(store: Store, worker: Worker, identifier: str, fields: Sequence[tuple[str, str]]) -> Result:
@@ -233,7 +278,7 @@ def take_test(store: Store, worker: Worker, identifier: str, fields: Sequence[tu
         if score is not None:
             grant(connection, identifier, worker.worker_id, score, now())
     passed = score is not None and (test.pass_mark is None or score >= test.pass_mark)
-    return Result(test.name, score, passed, test.pass_mark)
+    return Result(identifier, test.name, score, passed, test.pass_mark, score is None)
 
 
 def accept(store: Store, worker: Worker, hit_type_id: str) -> str:
@@ -374,6 +419,7 @@ def submit(store: Store, assignment_id: str, answer: str, place: Place = NOWHERE
             reviewing.after_submit(connection, row.hit_id, assignment_id, time)
         events.record(connection, "AssignmentSubmitted", row.hit_id, time, assignment_id)
         rules.tell_reviewable(connection, row.hit_id, time)
+        rules.forget_drafts(connection, assignment_id)
         crash_point("submit-before-commit")
     crash_point("submit-committed")
 
@@ -409,6 +455,9 @@ class Record:
     rejected: int
     earned_usd: float  # of approved work, and bonuses
     bonus_usd: float  # of that, bonuses
+    waiting: int = 0  # sent, not judged yet
+    waiting_usd: float = 0.0
+    last_hit_type: str | None = None  # of the HIT that was sent last
 
 
 def record_of(store: Store, worker: Worker) -> Record:
@@ -421,13 +470,30 @@ def record_of(store: Store, worker: Worker) -> Record:
         .group_by(assignments.c.status, hit_types.c.reward)
     )
     counts = dict.fromkeys(rules.DONE, 0)
-    earned = 0.0
+    dollars = dict.fromkeys(rules.DONE, 0.0)
+    latest = (
+        select(hits.c.hit_type_id)
+        .join(assignments, assignments.c.hit_id == hits.c.hit_id)
+        .where(assignments.c.worker_id == worker.worker_id, assignments.c.status.in_(rules.DONE))
+        .order_by(assignments.c.submitted_at.desc())
+        .limit(1)
+    )
     with store.reading() as connection:
         for row in connection.execute(rows):
             counts[row.status] += row.n
-            earned += float(row.reward) * row.n if row.status == "Approved" else 0
+            dollars[row.status] += float(row.reward) * row.n
+        last = connection.scalar(latest)
         bonus = _bonus(connection, worker.worker_id)
-    return Record(sum(counts.values()), counts["Approved"], counts["Rejected"], round(earned + bonus, 2), bonus)
+    return Record(
+        submitted=sum(counts.values()),
+        approved=counts["Approved"],
+        rejected=counts["Rejected"],
+        earned_usd=round(dollars["Approved"] + bonus, 2),
+        bonus_usd=bonus,
+        waiting=counts["Submitted"],
+        waiting_usd=round(dollars["Submitted"], 2),
+        last_hit_type=last,
+    )
 
 
 def _bonus(connection: Connection, worker_id: str) -> float:

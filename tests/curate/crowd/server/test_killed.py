@@ -19,7 +19,9 @@ from curate.crowd.server.store import open_store
 PICTURE = "a" * 64
 KILLS = int(os.environ.get("CONSENSO_KILLS", "5"))
 POINTS = [
-    f"{what}-{when}" for what in ("accept", "submit", "create", "store") for when in ("before-commit", "committed")
+    f"{what}-{when}"
+    for what in ("accept", "draft", "submit", "create", "store")
+    for when in ("before-commit", "committed")
 ]
 pytestmark = pytest.mark.slow
 
