@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from curate.crowd.server import inbox, preview, qualifying
-from curate.crowd.server.labeling import sheet_of_form, sheet_of_task
+from curate.crowd.server.labeling import sheet_of_form, sheet_of_task, shuffled
 from curate.crowd.server.pages import clock, requester_page
 from curate.crowd.server.questions import parse_question
 from curate.crowd.server.texts import words
@@ -42,10 +42,10 @@ def preview_page(visit: Visit) -> Response:
     worker = visit.worker()
     shown = preview.preview(visit.store, worker, visit.request.path_params["identifier"])
     row, asked = shown.hit, parse_question(shown.hit.question)
+    task = shuffled(asked.task, row.hit_id) if asked.task else None
     if visit.json:
-        task = asked.task.model_dump() if asked.task else None
-        facts = {"hit_id": row.hit_id, "assignment_id": NO_ASSIGNMENT, "qualified": shown.qualified, "task": task}
-        return JSONResponse(facts)
+        facts = {"hit_id": row.hit_id, "assignment_id": NO_ASSIGNMENT, "qualified": shown.qualified}
+        return JSONResponse({**facts, "task": task.model_dump() if task else None})
     values: dict[str, Any] = {
         "worker": worker,
         "row": row,
@@ -53,9 +53,9 @@ def preview_page(visit: Visit) -> Response:
         "sheet": None,
         "frame_url": "",
     }
-    if asked.task:
+    if task:
         cannot_see = words(visit.language)["cannot_see"]
-        values["sheet"] = sheet_of_task(asked.task, visit.language, cannot_see, visit.has_picture)
+        values["sheet"] = sheet_of_task(task, visit.language, cannot_see, visit.has_picture)
     elif asked.form:
         values["sheet"] = sheet_of_form(asked.form, row.title, None, visit.language, visit.has_picture)
     else:
@@ -74,7 +74,7 @@ def _frame_url(hit_id: str, outside: str) -> str:
 def preview_frame(visit: Visit) -> Response:
     """A requester's HTML in its sandbox, in a preview. No cookie comes along: the unguessable HIT id lets it in."""
     row = preview.any_hit(visit.store, visit.request.path_params["identifier"])
-    return requester_page(parse_question(row.question).html)
+    return requester_page(row.question)
 
 
 ROUTES = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
-from curate.crowd.server import sessions
+from curate.crowd.server import panels, sessions
 from curate.crowd.server.errors import WorkerError
 from curate.crowd.server.visit import COOKIE, VISITOR, Visit, offer_form, route, sign_in
 
@@ -34,11 +34,21 @@ def leave(visit: Visit) -> Response:
     """Sign out; asked twice, since a session may be all that ties a person to their record."""
     visit.check_form(visit.token)
     if visit.form.get("sure") != "1":
-        return visit.page("leave.html")
+        return visit.page("leave.html", way_back=_way_back(visit))
     sessions.leave(visit.store, visit.token or "")
     reply = RedirectResponse("/join", 303)
     reply.delete_cookie(COOKIE)
     return reply
+
+
+def _way_back(visit: Visit) -> str:
+    """How somebody who signs out comes in again as themselves: email, panel, invitation, or none (empty)."""
+    worker = visit.worker(consenting=True)
+    if visit.request.app.state.signup == "email" and sessions.has_email(visit.store, worker):
+        return "email"
+    if panels.lets_in_again(visit.store, worker.worker_id):
+        return "panel"
+    return "invitation" if worker.came_by != "name" else ""
 
 
 ROUTES = [

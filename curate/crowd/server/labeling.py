@@ -79,11 +79,12 @@ def sheet_of_task(task: TaskPage, language: str, cannot_see: str, here: Callable
     )
 
 
-def shuffled(task: TaskPage, assignment_id: str) -> TaskPage:
-    """The task as this assignment shows it: its pictures in an order of its own, always the same; practice stands elsewhere."""
+def shuffled(task: TaskPage, seed: str) -> TaskPage:
+    """The task as one assignment (its id the seed) shows it: its pictures in an order of its own, always the same, and no
+    practice: that stands on its own page."""
 
     def place(picture: PictureAsked) -> bytes:
-        return hashlib.sha256(f"{assignment_id}:{picture.image_id}".encode()).digest()
+        return hashlib.sha256(f"{seed}:{picture.image_id}".encode()).digest()
 
     return task.model_copy(update={"pictures": sorted(task.pictures, key=place), "practice": []})
 

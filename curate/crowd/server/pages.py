@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from starlette.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse, Response
 
-from curate.crowd.server import drafts, inbox, panels, qualifying, rules, workers
+from curate.crowd.server import drafts, inbox, panels, qualifying, rules, sessions, workers
 from curate.crowd.server.answers import AnswerError
 from curate.crowd.server.errors import WorkerError
 from curate.crowd.server.form_page import form_page
@@ -236,14 +236,25 @@ def give_back(visit: Visit) -> Response:
 
 
 def frame(visit: Visit) -> Response:
-    """A requester's HTML, alone in its sandbox. The frame has no cookies: the unguessable id is what lets it in."""
+    """A requester's HTML, alone in its sandbox. A page in there has no cookies: the unguessable id is what lets it in.
+
+    Whoever is signed in as somebody else is not let in, whatever ids they know.
+    """
     row = workers.any_assignment(visit.store, visit.request.path_params["identifier"])
+    visitor = sessions.who(visit.store, visit.token)
+    if visitor is not None and visitor.worker_id != row.worker_id:
+        raise WorkerError("no_assignment", 404)
     _still_open(row)
-    return requester_page(parse_question(row.question).html)
+    return requester_page(row.question)
 
 
-def requester_page(html: str) -> Response:
-    """HTML written for MTurk, with its old submit address led to ours."""
+def requester_page(question: str) -> Response:
+    """HTML written for MTurk, with its old submit address led to ours. What we show on pages of our own is not shown raw:
+    it has the pictures in the requester's order, and practice with its answers."""
+    asked = parse_question(question)
+    if asked.task or asked.form or asked.url:
+        raise WorkerError("not_found", 404)
+    html = asked.html
     for old in ("https://www.mturk.com", "https://workersandbox.mturk.com", "http://www.mturk.com"):
         html = html.replace(f"{old}/mturk/externalSubmit", "/mturk/externalSubmit")
     headers = {"Content-Security-Policy": FRAME_POLICY, "Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}

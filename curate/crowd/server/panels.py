@@ -165,6 +165,14 @@ def _has_another_way(connection: Connection, worker_id: str) -> bool:
     return not came_by.startswith("panel ") or bool(mailed or invited)
 
 
+def lets_in_again(store: Store, worker_id: str) -> bool:
+    """Whether somebody comes in again as themselves by the address at which they arrived."""
+    here = select(arrivals.c.panel).join(panels, panels.c.panel == arrivals.c.panel)
+    still = here.where(arrivals.c.worker_id == worker_id, panels.c.closed_at.is_(None)).limit(1)
+    with store.reading() as connection:
+        return connection.scalar(still) is not None and not _has_another_way(connection, worker_id)
+
+
 def panel_of(store: Store, worker_id: str) -> Any:
     """The panel from which a worker came last, with their arrival, or None."""
     rows = select(arrivals, panels).join(panels, panels.c.panel == arrivals.c.panel)

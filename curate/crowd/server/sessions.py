@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, bindparam, delete, exists, insert, or_, select, update
 
 from curate.crowd.server.errors import WorkerError
-from curate.crowd.server.schema import consents, sessions, settings, workers
+from curate.crowd.server.schema import consents, emails, sessions, settings, workers
 from curate.crowd.server.settings import CONSENT_VERSION
 from curate.crowd.server.store import Store, new_worker_id, now, one
 
@@ -40,6 +40,7 @@ class Worker:
     simulated: bool
     consented: bool = True  # to the words that this crowd asks for now
     since: float = 0.0  # when the session began
+    came_by: str = "name"  # name, email, invitation: NOTE, panel NAME
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,16 @@ def who(store: Store, token: str | None) -> Worker | None:
         return None
     with store.reading() as connection:
         row = one(connection, _SESSION, _values(token))
-    return Worker(row.worker_id, row.name, bool(row.simulated), bool(row.consented), row.since) if row else None
+    if row is None:
+        return None
+    came_by = row.came_by or "name"
+    return Worker(row.worker_id, row.name, bool(row.simulated), bool(row.consented), row.since, came_by)
+
+
+def has_email(store: Store, worker: Worker) -> bool:
+    """Whether somebody can come back with a code sent by mail."""
+    with store.reading() as connection:
+        return connection.scalar(select(exists().where(emails.c.worker_id == worker.worker_id))) or False
 
 
 def csrf(token: str) -> str:

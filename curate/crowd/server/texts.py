@@ -133,6 +133,21 @@ _TEXTS: Mapping[str, tuple[str, str, str]] = {
         "Este servidor le conoce solo por este navegador: si sale, empezará de nuevo, sin su prueba ni su historial.",
         "Este servidor conhece você só por este navegador: se sair, recomeçará do zero, sem seu teste nem seu histórico.",
     ),
+    "leave_note_email": (
+        "Your test and your record stay: you can come back with a code sent to your e-mail address.",
+        "Su prueba y su historial se conservan: podrá volver con un código enviado a su correo.",
+        "Seu teste e seu histórico ficam guardados: você pode voltar com um código enviado ao seu e-mail.",
+    ),
+    "leave_note_panel": (
+        "Your test and your record stay: you can come back by the link of the study.",
+        "Su prueba y su historial se conservan: podrá volver por el enlace del estudio.",
+        "Seu teste e seu histórico ficam guardados: você pode voltar pelo link do estudo.",
+    ),
+    "leave_note_invitation": (
+        "Your test and your record stay, but this browser forgets you: to come back, ask whoever runs this server for a new link.",
+        "Su prueba y su historial se conservan, pero este navegador le olvidará: para volver, pida un enlace nuevo a quien lleva este servidor.",
+        "Seu teste e seu histórico ficam guardados, mas este navegador esquecerá você: para voltar, peça um novo link a quem cuida deste servidor.",
+    ),
     "no_groups": (
         "There is no work for you right now. Come back later, or reload the page.",
         "Ahora no hay trabajo para usted. Vuelva más tarde o recargue la página.",

@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from sqlalchemy import text
 from curate.crowd.server.keys import issue
 from curate.crowd.server.model import check_output
 from curate.crowd.server.store import open_store
+from tests.curate.crowd.server import sheet
 from tests.postgres_cluster import throwaway_postgres
 
 
@@ -246,6 +247,48 @@ def post_hit(crowd_server: CrowdServer, our_question: Callable[..., str]) -> Cal
         return client.create_hit(**{**values, **changes})["HIT"]
 
     return make
+
+
+@pytest.fixture(scope="module")
+def pictures(crowd_server: CrowdServer) -> list[str]:
+    """Ten large plain pictures: image ids."""
+    return sheet.paint(crowd_server.pictures)
+
+
+@pytest.fixture
+def hit(post_hit: Callable[..., Any], html_question: Callable[[str], str]) -> Callable[..., str]:
+    """Post a HIT of the task of 26 patterns about these pictures; its type."""
+
+    from schemas.question import embed
+
+    def make(ids: Sequence[str], classes: int = 26, practice: Sequence[str] = (), **changes: Any) -> str:
+        html = f"<!doctype html><html><body>{embed(sheet.task(ids, classes, practice))}</body></html>"
+        return str(post_hit(Question=html_question(html), MaxAssignments=9, **changes)["HITTypeId"])
+
+    return make
+
+
+@pytest.fixture
+def at_work(
+    chromium: Any, join: Callable[..., Person], hit: Callable[..., str], pictures: list[str]
+) -> Iterator[Callable[..., Any]]:
+    """A person who has accepted a HIT and looks at it; (page, person, address)."""
+    opened = []
+
+    def make(ids: Sequence[str] | None = None, options: dict[str, Any] | None = None, **changes: Any) -> Any:
+        person = join()
+        kind = hit(ids or pictures[:3], **changes)
+        url = person.post(f"/accept/{kind}").json()["url"]
+        browser = sheet.browser_of(chromium, person, **(options or {}))
+        page = browser.__enter__()
+        opened.append(browser)
+        page.goto(f"{person.http.base_url}{url}")
+        page.wait_for_selector(".item.current")
+        return page, person, url
+
+    yield make
+    for browser in opened:
+        browser.__exit__(None, None, None)
 
 
 @dataclass

@@ -70,6 +70,7 @@ def test_an_invitation_lets_one_person_in_and_is_spent(crowd_server, curate, bro
     assert "You are invited" in ana.get(path).text
     assert ana.send(path, name="Ana").headers["location"] == "/work"
     assert ana.worker_id.startswith("A")
+    assert "ask whoever runs this server for a new link" in ana.send("/work", "/leave").text
     assert other.get(path).status_code == 410
     assert path.rsplit("/", 1)[1] not in str(crowd_server.sql("SELECT * FROM invitation"))
     assert "Ana" in curate("invitations")
@@ -88,6 +89,7 @@ def test_a_new_device_leads_to_the_same_worker_and_the_lost_one_is_out(crowd_ser
     lost, new = browser(), browser()
     lost.send("/join", name="Eva")
     worker = lost.worker_id
+    assert "you start anew" in lost.send("/work", "/leave").text
     link = curate("invite", "--worker", worker, "--end-sessions", "--url", crowd_server.url)
     assert lost.get("/work").headers["location"] == "/join"
     path = link.removeprefix(crowd_server.url)
@@ -108,6 +110,7 @@ def test_people_of_a_panel_come_back_as_themselves_and_leave_with_the_code(
     again.send(arrival.replace("x1", "x2"), "/arrive/prolific")
     assert first.worker_id == again.worker_id
     assert "Not quite yet" in again.get("/done").text
+    assert "come back by the link of the study" in again.send("/work", "/leave").text
     group = post_hit()["HITTypeId"]
     csrf = re.search(r'name="csrf" value="(\w+)"', again.get("/work").text)[1]
     page = again.http.post(f"/accept/{group}", data={"csrf": csrf}).headers["location"]
@@ -248,6 +251,7 @@ def test_a_code_by_mail_leads_to_one_worker_an_address_and_is_spent_once(
         second.send("/join", "/email", email="ana@example.org", name="Somebody")
         second.send("/email", "/email/code", email="ana@example.org", code=mailbox.code("ana@example.org"))
         assert second.worker_id == worker
+        assert "come back with a code sent to your e-mail" in second.send("/work", "/leave").text
         guesser.send("/join", "/email", email="ana@example.org", name="")
         code = mailbox.code("ana@example.org")
         for _ in range(5):

@@ -270,6 +270,20 @@ def test_a_page_written_for_mturk_is_served_in_its_sandbox_and_sends_by_assignme
     assert "<FreeText>a|b</FreeText>" in answer["Answer"]
 
 
+def test_a_frame_shows_nothing_to_somebody_else_and_no_page_of_ours(crowd_server, post_hit, html_question, join):
+    foreign, ours, holder, other = post_hit(Question=html_question(FOREIGN)), post_hit(), join(), join()
+    frame, raw = (
+        f"/frame/{holder.post('/accept/' + hit['HITTypeId']).json()['assignment_id']}" for hit in (foreign, ours)
+    )
+    assert holder.http.get(frame).status_code == 200
+    assert other.http.get(frame).status_code == 404
+    for path in (raw, f"/preview/frame/{ours['HITId']}"):
+        for who in (holder.http.get, lambda address: httpx.get(crowd_server.url + address)):
+            reply = who(path)
+            assert reply.status_code == 404
+            assert A not in reply.text
+
+
 @pytest.mark.parametrize("language", ["en", "es", "pt"])
 def test_every_page_speaks_three_languages(post_hit, join, language):
     hit, person = post_hit(), join()
