@@ -15,6 +15,7 @@ from curate.crowd.server.texts import fault, words
 from curate.crowd.server.visit import Visit
 
 _LIST_ROWS = 8  # of a list box; longer ones scroll
+SAID_BY_SCRIPT = ("time_left", "too_few", "too_many")
 _WORDLESS = ("checkbox", "radiobutton")  # styles whose choices may be pictures; the others are menus of words
 
 
@@ -62,7 +63,7 @@ def form_page(
         "failed": bool(faults),
         "OTHER": OTHER,
         "safe": Markup,  # for what `formatted` has rebuilt, and nothing else
-        "script": {key: words(visit.language)[key] for key in ("time_left", "too_few", "too_many")},
+        "script": {key: words(visit.language)[key] for key in SAID_BY_SCRIPT},
         "test": None,
         "give_back": "",
     }

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, exist
 
 from curate.crowd.server import events
 from curate.crowd.server.schema import assignments, blocks, drafts, hit_types, hits, qualifications, workers
-from curate.crowd.server.store import Store, one
+from curate.crowd.server.store import SETTLE_LOCK, Store, alone, one
 from curate.crowd.server.store import now as time_now
 
 JUDGED = ("Approved", "Rejected")
@@ -90,12 +90,17 @@ _ANYTHING_DUE = select(
 
 def settle(store: Store, now: float) -> None:
     """Abandon what is past its deadline, approve what nobody judged in time, tell of HITs that expired, run their review policies."""
-    from curate.crowd.server import reviewing  # which judges by these rules
-
     with store.reading() as connection:
         if not connection.scalar(_ANYTHING_DUE, {"now": now}):
             return
+    store.retrying(lambda: _settle(store, now))
+
+
+def _settle(store: Store, now: float) -> None:
+    from curate.crowd.server import reviewing  # which judges by these rules
+
     with store.writing() as connection:
+        alone(connection, SETTLE_LOCK)  # what another server has just settled is not settled again
         events.tell_expired(connection, now)
         _abandon(connection, _overdue(now), now)
         _approve(connection, _unjudged(now))

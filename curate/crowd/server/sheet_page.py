@@ -14,7 +14,7 @@ from curate.crowd.server.store import now
 from curate.crowd.server.texts import words
 from curate.crowd.server.visit import Visit
 
-_SAID_BY_SCRIPT = (
+SAID_BY_SCRIPT = (
     *(
         "picture",
         "of",
@@ -36,9 +36,7 @@ def sheet_page(
 ) -> Response:
     """The page. `mode`: hit, test or practice; `key`: the assignment, qualification type or HIT type it is about."""
     known = words(visit.language)
-    said = {word: known[word] for word in _SAID_BY_SCRIPT} | (
-        {"too_late": known["test_over"]} if mode == "test" else {}
-    )
+    said = {word: known[word] for word in SAID_BY_SCRIPT} | ({"too_late": known["test_over"]} if mode == "test" else {})
     facts: dict[str, Any] = {
         "sheet": sheet,
         "mode": mode,

@@ -27,6 +27,7 @@ SIMULATED = "ASIM"  # worker ids that begin so are simulated people; nobody else
 _TRIES = 5  # of a write that loses a race each time
 Made = TypeVar("Made")
 _SCHEMA_LOCK = 0x434F4E53  # of PostgreSQL, while the tables are made or migrated
+SETTLE_LOCK = _SCHEMA_LOCK + 1  # while one server brings the store to the present
 _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 
 
@@ -120,8 +121,7 @@ def _make_private(path: str | None) -> None:
 
 
 def _prepare(connection: Connection, name: str) -> None:
-    if connection.dialect.name == "postgresql":  # two servers that start at once make or migrate the tables once
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _SCHEMA_LOCK})
+    alone(connection, _SCHEMA_LOCK)  # two servers that start at once make or migrate the tables once
     known = inspect(connection).has_table(schema_version.name)
     found = connection.scalar(select(schema_version.c.version)) if known else None
     if found is None:
@@ -135,6 +135,12 @@ def _prepare(connection: Connection, name: str) -> None:
                 table.create(connection)
         migrate(connection, found, VERSION)
         crash_point("migrate-before-commit")
+
+
+def alone(connection: Connection, key: int) -> None:
+    """Wait until no other transaction holds `key`, and hold it until this one ends. SQLite has one writer anyway."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
 
 
 def now() -> float:

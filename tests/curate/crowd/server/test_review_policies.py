@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -10,9 +12,11 @@ from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
+from curate.crowd.server import rules
 from curate.crowd.server.documents import FORM
 from curate.crowd.server.errors import RequestError
 from curate.crowd.server.review_policies import agreement, read_known_answers, read_plurality
+from curate.crowd.server.store import open_store
 
 KNOWN, PLURALITY = "ScoreMyKnownAnswers/2011-09-01", "SimplePlurality/2011-09-01"
 
@@ -315,6 +319,28 @@ def test_a_hit_whose_time_is_over_is_reviewed_with_what_there_is(ask):
     assert {hit.assignment(a)["AssignmentStatus"] for a in both} == {"Approved"}
     hit.client.create_additional_assignments_for_hit(HITId=hit.id, NumberOfAdditionalAssignments=1)
     assert len(told(hit.results()["HITReviewReport"], "HitAgreementScore")) == 2  # opened again, over again
+
+
+def test_servers_that_find_a_hit_over_at_once_review_it_once(ask, crowd_server):
+    over = [ask("q", MaxAssignments=3, HITReviewPolicy=plurality(**AGREE)) for _ in range(5)]
+    for hit in over:
+        for _ in range(2):
+            hit.answer(q="a")
+        crowd_server.sql("UPDATE hit SET expiry_due = NULL WHERE hit_id = :id", id=hit.id)  # that it is over was noticed
+    later, ready = time.time() + 3601, threading.Barrier(4)
+
+    def settle(_):
+        store = open_store(crowd_server.db)
+        ready.wait(20)
+        rules.settle(store, later)
+        store.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(settle, range(4)))
+    for hit in over:
+        report = hit.results()["HITReviewReport"]
+        assert told(report, "HitAgreementScore") == [("HIT", None, "HitAgreementScore", "100")]
+        assert done(report) == [("approve", "Succeeded")] * 2
 
 
 def test_work_under_way_is_waited_for(ask, join):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from curate.crowd.server import sheet_page, texts
+from curate.crowd.server import form_page, sheet_page, texts
 
 SERVER = Path(texts.__file__).parent
 
@@ -20,10 +20,13 @@ def test_every_word_stands_in_three_languages():
 
 def test_every_word_that_a_page_or_its_script_says_is_there():
     templates = "".join(path.read_text(encoding="utf-8") for path in (SERVER / "templates").glob("*.html"))
-    scripts = "".join(path.read_text(encoding="utf-8") for path in (SERVER / "static").glob("*.js"))
     assert set(re.findall(r"\bt\.([a-z_]+)", templates)) <= set(texts._TEXTS)
-    assert set(re.findall(r"\bwords\.([a-z_]+)", scripts)) <= set(sheet_page._SAID_BY_SCRIPT)
-    assert set(sheet_page._SAID_BY_SCRIPT) <= set(texts._TEXTS)
+    for path in (SERVER / "static").glob("*.js"):
+        page = form_page if path.name == "form.js" else sheet_page
+        assert set(re.findall(r"\bwords\.([a-z_]+)", path.read_text(encoding="utf-8"))) <= set(page.SAID_BY_SCRIPT), (
+            path
+        )
+    assert {*sheet_page.SAID_BY_SCRIPT, *form_page.SAID_BY_SCRIPT} <= set(texts._TEXTS)
 
 
 def test_every_refusal_is_said_in_words():
