@@ -17,6 +17,7 @@ from botocore.exceptions import ClientError
 from starlette.exceptions import HTTPException
 
 from curate.cli import app
+from curate.crowd.server.schema import VERSION
 from curate.crowd.server.sessions import join
 from curate.crowd.server.store import open_store
 from curate.crowd.server.traffic import Bucket, bounded_body
@@ -177,7 +178,7 @@ def test_health_and_a_log_without_secrets(start_crowd, db, tmp_path, our_questio
             text=True,
         )
     with made.stdout, httpx.Client(base_url=json.loads(made.stdout.readline())["url"], headers=JSON) as http:
-        assert http.get("/healthz").json() == {"ok": True, "store_version": 2}
+        assert http.get("/healthz").json() == {"ok": True, "store_version": VERSION}
         store = open_store(db)
         token = join(store, "Bo", simulated=False)[1]
         store.close()

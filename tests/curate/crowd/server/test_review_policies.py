@@ -326,7 +326,9 @@ def test_servers_that_find_a_hit_over_at_once_review_it_once(ask, crowd_server):
     for hit in over:
         for _ in range(2):
             hit.answer(q="a")
-        crowd_server.sql("UPDATE hit SET expiry_due = NULL WHERE hit_id = :id", id=hit.id)  # that it is over was noticed
+        crowd_server.sql(
+            "UPDATE hit SET expiry_due = NULL WHERE hit_id = :id", id=hit.id
+        )  # that it is over was noticed
     later, ready = time.time() + 3601, threading.Barrier(4)
 
     def settle(_):

@@ -82,7 +82,7 @@ def test_a_server_that_is_gone_for_a_while_loses_nothing(chromium, start_crowd, 
     page.fill("#name", "Ana")
     page.keyboard.press("Enter")
     page.wait_for_url("**/work")
-    page.keyboard.press("Enter")
+    page.locator("button:focus").press("Enter")
     page.wait_for_url("**/assignment/**")
     page.wait_for_selector(".item.current")
     page.keyboard.press("a")
