@@ -94,7 +94,7 @@ class Plan:
                 before = f" ({self.asked} of {self.wanted} asked before)"
             told += [
                 f"{self.pictures} pictures{before} and {self.gold} hidden gold in {len(self.new)} HITs",
-                f"{self._workers()} workers each: {self.assignments} assignments, {self.answers} answers",
+                f"{self._workers()} each: {self.assignments} assignments, {self.answers} answers",
                 f"{budget.dollars(self.cost)} at most ({per_assignment}); the budget has {budget.dollars(self.left)} left",
             ]
         if self.gold_short:
@@ -118,7 +118,9 @@ class Plan:
 
     def _workers(self) -> str:
         wanted = sorted({entry.max_assignments for entry in self.new})
-        return str(wanted[0]) if len(wanted) == 1 else f"{wanted[0]} to {wanted[-1]}"
+        if wanted[-1] == 1:
+            return "1 worker"
+        return f"{wanted[0]} workers" if len(wanted) == 1 else f"{wanted[0]} to {wanted[-1]} workers"
 
 
 def candidates(pictures: pd.DataFrame, clusters: pd.DataFrame, taken: Iterable[str]) -> list[str]:
