@@ -46,9 +46,9 @@ def workspace(tmp_path: Path) -> Workspace:
     return made
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[object]:
-    """A headless Chromium; a missing one skips, and fails in CI."""
+    """A headless Chromium, for one file: while it is there no other event loop can run. A missing one skips, and fails in CI."""
     path = next((p for name in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(name))), None)
     if path is None:
         if os.environ.get("CI"):

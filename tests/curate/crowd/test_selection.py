@@ -257,7 +257,9 @@ def test_a_recheck_is_answered_by_workers_who_have_not_seen_the_picture(open_sho
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("point", ["before-journal", "after-journal", "before-call:2", "after-call", "after-made:2"])
+@pytest.mark.parametrize(
+    "point", ["before-journal", "after-journal", "before-call:2", "after-call", "before-made", "after-made"]
+)
 def test_a_selection_killed_at_any_point_and_run_again_makes_each_hit_once(
     open_shop: Shop, point: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
