@@ -86,9 +86,9 @@ def _count_sort(hashes, shift, mask, order, ordered, starts):  # type: ignore[no
     for key in range(1, len(starts)):
         starts[key] += starts[key - 1]
     for at in range(len(hashes)):
-        key = np.int64((hashes[at] >> shift) & mask)
-        place = starts[key]
-        starts[key] = place + np.uint32(1)
+        bucket = np.int64((hashes[at] >> shift) & mask)
+        place = starts[bucket]
+        starts[bucket] = place + np.uint32(1)
         ordered[place] = hashes[at]
         order[place] = at
     for key in range(len(starts) - 1, 0, -1):  # each place stands at the next one's start now
