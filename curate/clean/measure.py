@@ -5,7 +5,6 @@ Kept free of heavy imports: the processes of `curate check` load this file and l
 
 from __future__ import annotations
 
-import signal
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -115,8 +114,3 @@ def inspect_file(job: tuple[int, str, Limits]) -> tuple[int, dict[str, Any]]:
     except OSError as error:
         return position, {"dropped": f"broken: its file cannot be read ({error.strerror})"}
     return position, inspect(data, limits)
-
-
-def leave_ctrl_c() -> None:
-    """Let Ctrl-C be the business of the process that began the pool."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from curate.commands.options import WorkspaceOption
+
+EngineOption = Annotated[
+    Literal["pool", "daft"],
+    typer.Option(help="Who does the work: processes of this machine, or Daft (the extra `scale`)."),
+]
+RayOption = Annotated[
+    str | None, typer.Option(help="Address of a Ray cluster for Daft, such as ray://head:10001; it must see the files.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -18,15 +26,18 @@ def register(app: typer.Typer) -> None:
 
 def check_command(
     again: Annotated[bool, typer.Option("--again", help="Look at every picture anew, not only at new ones.")] = False,
+    engine: EngineOption = "pool",
+    ray: RayOption = None,
     workspace: WorkspaceOption = None,
 ) -> None:
     """Open every new picture, measure and hash it, and drop with a reason what does not count."""
     from curate.clean.check import check_workspace, describe
+    from curate.engine import Engine
     from curate.workspace import open_workspace
 
-    here = open_workspace(workspace)
+    here, where = open_workspace(workspace), Engine(engine, ray)
     with here.lock("curate check"):
-        looked, pictures = check_workspace(here, again)
+        looked, pictures = check_workspace(here, again, where)
         path = here.table("pictures")
         here.log("check", [path], [path], looked=looked, kept=int(pictures["dropped"].isna().sum()))
     typer.echo(f"{looked} pictures checked; {describe(pictures)} -> {path}")
