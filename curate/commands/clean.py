@@ -1,4 +1,4 @@
-"""Commands of the clean stage: check, dedup."""
+"""Commands of the clean stage: check, hash, dedup."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ RayOption = Annotated[
 
 
 def register(app: typer.Typer) -> None:
-    """Add `check` and `dedup`."""
+    """Add `check`, `hash` and `dedup`."""
     app.command("check")(check_command)
+    app.command("hash")(hash_command)
     app.command("dedup")(dedup_command)
 
 
@@ -41,6 +42,23 @@ def check_command(
         path = here.table("pictures")
         here.log("check", [path], [path], looked=looked, kept=int(pictures["dropped"].isna().sum()))
     typer.echo(f"{looked} pictures checked; {describe(pictures)} -> {path}")
+
+
+def hash_command(
+    source: Annotated[
+        str, typer.Argument(help="Folder or s3://bucket/prefix of Parquet files with `image` or `path`.")
+    ],
+    out: Annotated[str, typer.Option(help="Folder or s3://bucket/prefix for a file of the same name for each.")],
+    root: Annotated[str, typer.Option(help="What relative paths start from.")] = "",
+    engine: EngineOption = "pool",
+    ray: RayOption = None,
+) -> None:
+    """Check and hash pictures in Parquet partitions, without a workspace: a partition in, a partition out."""
+    from curate.clean.partitions import hash_partitions
+    from curate.engine import Engine
+
+    done = hash_partitions(source, out, root, engine=Engine(engine, ray))
+    typer.echo(f"{sum(done.values())} pictures in {len(done)} partitions hashed -> {out}")
 
 
 def dedup_command(
