@@ -59,7 +59,7 @@ def stream_pairs(
         for i, j, distance in stream_pairs(hashes[kept], bits, cap, skipped, engine):
             yield kept[i], kept[j], distance
         return
-    tools, bands = _tools(engine, len(hashes)), plan(len(hashes), bits)
+    tools, bands = tools_for(len(hashes), engine), plan(len(hashes), bits)
     flags = np.zeros(len(hashes), np.uint32)
     for number, band in enumerate(bands):
         table = tools.sort_by_band(hashes, band, _limit(len(hashes), band, cap))
@@ -87,7 +87,7 @@ class NearIndex:
         kept = _without_crowds(hashes, cap, self.skipped)
         self._kept = kept
         hashes = hashes if kept is None else hashes[kept]
-        self._tools, self._bands = _tools(engine, len(hashes)), plan(len(hashes), bits)
+        self._tools, self._bands = tools_for(len(hashes), engine), plan(len(hashes), bits)
         self._flags = np.zeros(len(hashes), np.uint32)
         self._tables: list[Table] = []
         for number, band in enumerate(self._bands):
@@ -132,7 +132,7 @@ def _together(found: list[Found]) -> Found:
     return np.concatenate([empty, *i]), np.concatenate([empty, *j]), np.concatenate([empty, *distance])
 
 
-def _tools(engine: str, count: int) -> Any:
+def tools_for(count: int, engine: str = "auto") -> Any:
     """The module that sorts, joins and queries."""
     if engine == "numba" or (engine == "auto" and count >= _COMPILED and find_spec("numba")):
         from curate import band_join_fast

@@ -73,7 +73,7 @@ def test_it_finds_exactly_what_brute_force_finds(hashes: np.ndarray, bits: int) 
 
 
 def test_any_bands_of_the_pigeonhole_find_them_with_either_engine(engine: str) -> None:
-    tools = neighbors._tools(engine, 0)
+    tools = neighbors.tools_for(0, engine)
 
     @settings(max_examples=150)
     @given(families(), st.integers(0, 12), st.data())
