@@ -30,6 +30,7 @@ class _Meeting:
     bands: tuple[Band, ...]
     number: int  # of the band
     parts: tuple[int, int]
+    lead: int
     bits: int
 
 
@@ -60,7 +61,7 @@ def partition(blocks: Iterable[np.ndarray], bits: int, count: int, folder: Path,
     for out in (one for outs in files for one in outs):
         out.close()
     return [
-        _Meeting(folder, bands, number, (a, b), bits)
+        _Meeting(folder, bands, number, (a, b), lead, bits)
         for number, band in enumerate(bands)
         for a in range(1 << lead)
         for b in range(a, 1 << lead)
@@ -76,18 +77,24 @@ def join_partitions(meetings: list[_Meeting], engine: Engine = POOL) -> Iterator
 def join_meeting(meeting: _Meeting) -> Path:
     """Join two partitions, or one with itself, and write their pairs whole."""
     band, earlier = meeting.bands[meeting.number], meeting.bands[: meeting.number]
+    first, second = meeting.parts
     a, b = (np.fromfile(meeting.folder / f"band-{meeting.number}-{part:03d}", _ROW) for part in meeting.parts)
+    inner = Band(
+        band.shift, band.width - meeting.lead, band.most - (first ^ second).bit_count()
+    )  # all else is the same
     tools = tools_for(len(a) + len(b))
-    table = tools.sort_by_band(np.ascontiguousarray(b["hash"]), band, len(b))
+    table = tools.sort_by_band(np.ascontiguousarray(b["hash"]), inner, len(b))
     flags = np.zeros(len(b), np.uint32)
-    if meeting.parts[0] == meeting.parts[1]:
+    if first == second:
         found: Iterator[Found] = tools.join(table, meeting.bits, earlier, flags)
-    else:
-        found = tools.query(table, np.ascontiguousarray(a["hash"]), meeting.bits, earlier, flags)
+    else:  # asked in the order of their keys, so that the buckets they look into lie side by side
+        asked = tools.sort_by_band(np.ascontiguousarray(a["hash"]), inner, len(a))
+        a = a[asked.order]
+        found = tools.query(table, asked.hashes, meeting.bits, earlier, flags)
     blocks = [np.stack([a["at"][i], b["at"][j], distance]) for i, j, distance in found]
     pairs = np.concatenate(blocks, axis=1) if blocks else np.empty((3, 0), np.int64)
     pairs[:2].sort(axis=0)
-    path = meeting.folder / f"pairs-{meeting.number}-{meeting.parts[0]:03d}-{meeting.parts[1]:03d}.npy"
+    path = meeting.folder / f"pairs-{meeting.number}-{first:03d}-{second:03d}.npy"
     with whole(path) as part, part.open("wb") as out:
         np.save(out, pairs)
     return path

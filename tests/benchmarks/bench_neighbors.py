@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from curate.band_partitions import join_meeting, partition
 from curate.neighbors import NearIndex, Skipped, degenerate, stream_pairs
 
 TARGETS = {(10**6, 4): 0.75, (10**6, 6): 1.8, (10**6, 8): 5.5, (10**6, 10): 20.0, (10**7, 4): 27.0}
@@ -54,6 +55,21 @@ def new_against_old(old: np.ndarray, bits: int, count: int) -> dict[str, Any]:
     built = time.process_time()
     pairs = sum(len(i) for i, _, _ in index.query(new))
     return {"cpu": time.process_time() - built, "build": built - began, "pairs": pairs}
+
+
+def partitions(count: int, bits: int) -> dict[str, Any]:
+    """The band join over partitions on disk, the hashes drawn a block at a time."""
+    rng = np.random.default_rng(0)
+    for _ in stream_pairs(np.arange(100, dtype=np.uint64), bits, engine="numba"):
+        pass
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.process_time()
+        block = count // 10
+        blocks = (rng.integers(0, 2**64, block, dtype=np.uint64) for _ in range(10))
+        meetings = partition(blocks, bits, count, Path(folder))
+        written = time.process_time()
+        pairs = sum(np.load(join_meeting(meeting), mmap_mode="r").shape[1] for meeting in meetings)
+        return {"cpu": time.process_time() - written, "build": written - began, "pairs": pairs}
 
 
 def faiss_flat(hashes: np.ndarray, bits: int, queries: int) -> dict[str, Any]:
@@ -104,7 +120,10 @@ def alone(work: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any
 
 
 def _with_peak(work: Callable[..., dict[str, Any]], arguments: tuple[Any, ...]) -> dict[str, Any]:
-    given = tuple(uniform(one) if index == 0 and isinstance(one, int) else one for index, one in enumerate(arguments))
+    given = tuple(
+        uniform(one) if index == 0 and isinstance(one, int) and work is not partitions else one
+        for index, one in enumerate(arguments)
+    )
     if isinstance(given[0], Path):
         every = np.load(given[0])
         given = (every[~degenerate(every)], *given[1:])
@@ -114,7 +133,7 @@ def _with_peak(work: Callable[..., dict[str, Any]], arguments: tuple[Any, ...]) 
 def say(what: str, found: dict[str, Any], note: str = "") -> None:
     """One line."""
     pairs = f"{found['pairs']:>12,} pairs" if found["pairs"] >= 0 else " " * 18
-    built = f" + {found['build']:.3f} to build the index" if "build" in found else ""
+    built = f" + {found['build']:.3f} to sort" if "build" in found else ""
     print(f"{what:<58} {found['cpu']:9.3f} CPU s{built} {pairs}, peak {found['peak']:.2f} GB {note}", flush=True)
     for line in found.get("skipped", ()):
         print(f"    skipped: {line}")
@@ -143,6 +162,7 @@ def main() -> None:
     """Print a line a measurement."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--large", action="store_true", help="1e7 hashes too")
+    parser.add_argument("--huge", type=int, help="so many hashes over partitions on disk, such as 100000000")
     parser.add_argument("--changed", type=Path, help="where the hashes of the changed photos are kept")
     parser.add_argument("--no-peers", action="store_true")
     options = parser.parse_args()
@@ -155,6 +175,8 @@ def main() -> None:
     say("1,000 new against 1,000,000 old, within 10", alone(new_against_old, 10**6, 10, 1_000))
     if options.large:
         say("1,000 new against 10,000,000 old, within 4", alone(new_against_old, 10**7, 4, 1_000))
+    if options.huge:
+        say(f"{options.huge:,} over partitions, within 4", alone(partitions, options.huge, 4))
     _photos(options.changed or Path(tempfile.gettempdir()) / "consenso-changed-photos.npy")
     if not options.no_peers:
         peers()
