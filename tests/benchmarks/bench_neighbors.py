@@ -191,7 +191,7 @@ def _photos(kept: Path) -> None:
     if not paths and not kept.exists():
         print("the real photos are not on this machine")
         return
-    hashes = changed_hashes(paths, kept, os.cpu_count() or 1)
+    hashes = changed_hashes(paths, kept)
     print(f"{len(hashes):,} hashes of changed photos, {int(degenerate(hashes).sum()):,} of them left out as degenerate")
     for bits in (4, 6, 8, 10):
         say(f"ours, changed photos, within {bits}", alone(ours, kept, bits))
