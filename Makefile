@@ -5,7 +5,7 @@ PY := .venv/bin/python
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-quick test lint types format bench bench-collect bench-crowd bench-hits clean
+.PHONY: help install demo demo-quick test lint types format bench bench-collect bench-crowd bench-hits bench-pictures clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/:/' | column -t -s ':'
@@ -43,6 +43,11 @@ format: $(STAMP)  ## bring the code into shape
 bench: $(STAMP)  ## the benchmarks of docs/benchmarks.md
 	@$(PY) -m pip install --quiet --disable-pip-version-check -e '.[bench]'
 	@for file in tests/benchmarks/bench_*.py; do echo "== $$file"; $(PY) $$file; done
+
+bench-pictures: $(STAMP)  ## hashing and checking pictures, near-duplicate search: beside imagehash, imagededup, FAISS, Daft
+	@$(PY) -m pip install --quiet --disable-pip-version-check -e '.[bench,scale]'
+	@OMP_NUM_THREADS=1 $(PY) tests/benchmarks/bench_pictures.py
+	@OMP_NUM_THREADS=1 $(PY) tests/benchmarks/bench_neighbors.py --large
 
 bench-hits: $(STAMP)  ## `curate hits create` of 10,000 HITs against a real crowd server
 	@$(PY) tests/benchmarks/bench_hits.py

@@ -57,7 +57,8 @@ def as_seen(image: Image.Image) -> Image.Image:
 
     image.load()  # Pillow's verify() passes files that are cut in half
     with contextlib.suppress(SyntaxError, ValueError, TypeError, KeyError, OverflowError):  # a damaged EXIF block
-        image = ImageOps.exif_transpose(image)
+        if image.getexif().get(0x0112, 1) != 1:  # upright already: exif_transpose would copy it
+            image = ImageOps.exif_transpose(image)
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         image = _eight_bits(image)
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 from collections.abc import Iterator, Sequence
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,8 @@ import numpy as np
 import pandas as pd
 
 from curate.clean.hashes import HASH_ALGO
-from curate.clean.measure import Limits, inspect_file, leave_ctrl_c
+from curate.clean.measure import Limits, inspect_file
+from curate.engine import POOL, Engine, each
 from curate.neighbors import near_pairs
 from curate.workspace import Workspace
 from schemas.errors import Interrupted, UserError
@@ -27,17 +26,12 @@ SMALL_SET = 2_000  # below this many pictures, starting processes takes longer t
 SAME = "same pixels as "  # begins the reason of an exact copy; the kept picture's image_id follows
 
 
-def check_pictures(root: Path, pictures: pd.DataFrame, limits: Limits) -> Iterator[tuple[int, dict[str, Any]]]:
+def check_pictures(
+    root: Path, pictures: pd.DataFrame, limits: Limits, engine: Engine = POOL
+) -> Iterator[tuple[int, dict[str, Any]]]:
     """Inspect each picture of the frame; yields its position in the frame and what was found, as they are done."""
-    paths = [root / blob for blob in pictures["blob"]]
-    jobs = [(position, str(path), limits) for position, path in enumerate(paths)]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if len(jobs) < SMALL_SET or cores < 2:
-        yield from map(inspect_file, jobs)
-        return
-    # forkserver: a plain fork hangs when the parent has used torch, polars or daft
-    with get_context("forkserver").Pool(cores, leave_ctrl_c) as pool:
-        yield from pool.imap_unordered(inspect_file, jobs, chunksize=16)
+    jobs = [(position, str(root / blob), limits) for position, blob in enumerate(pictures["blob"])]
+    yield from each(inspect_file, jobs, engine, SMALL_SET)
 
 
 FILLED = (
@@ -128,7 +122,7 @@ def read_some(path: Path) -> pd.DataFrame:
     return pictures
 
 
-def check_workspace(workspace: Workspace, again: bool = False) -> tuple[int, pd.DataFrame]:
+def check_workspace(workspace: Workspace, again: bool = False, engine: Engine = POOL) -> tuple[int, pd.DataFrame]:
     """Check the workspace's new pictures and write PICTURES; returns how many were looked at, and the whole table.
 
     Saves as it goes, so a run that was killed goes on where it was. Raises Interrupted on Ctrl-C, with what was done kept.
@@ -142,7 +136,7 @@ def check_workspace(workspace: Workspace, again: bool = False) -> tuple[int, pd.
     saved = time.monotonic()
     try:
         with progress(len(todo), "pictures") as bar:
-            for position, found in check_pictures(workspace.root, todo, limits_of(workspace)):
+            for position, found in check_pictures(workspace.root, todo, limits_of(workspace), engine):
                 rows.append(todo.index[position])
                 findings.append(found)
                 bar.update()

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from curate.clean.shrunk import pixels_of, shrunk
+
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -22,24 +24,45 @@ HASH_ALGO = "phash/1/draft128"  # hashes of different names never compare
 
 def phash64(gray: Image.Image) -> int:
     """The 64-bit hash of a gray picture, as an unsigned whole number (imagehash's hex digits, read as one number)."""
-    return int.from_bytes(np.packbits(_bits(gray, 8)).tobytes(), "big")
+    return _number(_frequencies(gray, pixels_of(gray), 8))
 
 
 def phash256(gray: Image.Image) -> bytes:
     """The 256-bit hash of a gray picture, 32 bytes: four times as fine, for verifying what the 64 bits found."""
-    return np.packbits(_bits(gray, 16)).tobytes()
+    return _bits(_frequencies(gray, pixels_of(gray), 16))
 
 
-def _bits(gray: Image.Image, size: int) -> np.ndarray:
-    """Which of the `size` x `size` lowest frequencies lie above their median."""
-    from PIL import Image
+def hashes(gray: Image.Image) -> tuple[int, bytes]:
+    """Both hashes of a gray picture."""
+    pixels = pixels_of(gray)
+    return _number(_frequencies(gray, pixels, 8)), _bits(_frequencies(gray, pixels, 16))
 
+
+def hashes_and_mirrored(gray: Image.Image) -> tuple[tuple[int, bytes], tuple[int, bytes]]:
+    """Both hashes of a gray picture and both of its mirror image, which has the same frequencies with every other sign turned."""
+    pixels = pixels_of(gray)
+    coarse, fine = _frequencies(gray, pixels, 8), _frequencies(gray, pixels, 16)
+    turned = [low * np.where(np.arange(len(low)) % 2, -1.0, 1.0) for low in (coarse, fine)]
+    return (_number(coarse), _bits(fine)), (_number(turned[0]), _bits(turned[1]))
+
+
+def _frequencies(gray: Image.Image, pixels: np.ndarray | None, size: int) -> np.ndarray:
+    """The `size` x `size` lowest frequencies of the picture, float64: downwards by rows, sideways by columns."""
     side = size * 4
-    pixels = np.asarray(gray.resize((side, side), Image.Resampling.LANCZOS), dtype=np.float64)
     basis = _cosines(size, side)
     # Rounding makes the zeros of flat and mirrored pictures exact; otherwise their bits would be noise.
-    low = np.round(basis @ pixels @ basis.T, 3)
-    return (low > np.median(low)).ravel()
+    return np.round(basis @ shrunk(gray, pixels, side) @ basis.T, 3)
+
+
+def _bits(low: np.ndarray) -> bytes:
+    """Which frequencies lie above their median, packed by rows."""
+    flat = low.ravel()
+    middle = np.partition(flat, (flat.size // 2 - 1, flat.size // 2))
+    return np.packbits(flat > (middle[flat.size // 2 - 1] + middle[flat.size // 2]) / 2).tobytes()
+
+
+def _number(low: np.ndarray) -> int:
+    return int.from_bytes(_bits(low), "big")
 
 
 @cache

@@ -5,14 +5,13 @@ Kept free of heavy imports: the processes of `curate check` load this file and l
 
 from __future__ import annotations
 
-import signal
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from curate.clean.hashes import DRAFT_PX, HASH_ALGO, phash64, phash256
+from curate.clean.hashes import DRAFT_PX, HASH_ALGO, hashes
 from schemas.picture import TooManyPixels, as_seen, open_picture, upright_size
 
 BLANK = 2.0  # standard deviation of the gray picture, of 255, below which there is nothing to see
@@ -59,18 +58,19 @@ def _measure(image: Any, limits: Limits) -> dict[str, Any]:
         gray = as_seen(image).convert("L")
     except (OSError, ValueError, SyntaxError, EOFError, MemoryError) as error:
         return {**found, "dropped": _broken(error)}
-    small = _fit(gray)
-    pixels = np.asarray(small, dtype=np.float64)
+    pixels = np.asarray(_fit(gray)).astype(np.int32)
+    coarse, fine = hashes(gray)
+    brightness, spread = _mean_and_variance(pixels)
     found |= {
         "hash_algo": HASH_ALGO,
-        "phash64": phash64(gray),
-        "phash256": phash256(gray),
+        "phash64": coarse,
+        "phash256": fine,
         "sharpness": _sharpness(pixels),
-        "brightness": float(pixels.mean()),
+        "brightness": brightness,
     }
     if min(width, height) < limits.min_side_px:
         found["dropped"] = f"too small ({width} x {height})"
-    elif pixels.std() < BLANK:
+    elif spread < BLANK**2:
         found["dropped"] = "blank"
     return found
 
@@ -92,9 +92,18 @@ def _sharpness(pixels: np.ndarray) -> float:
     """Variance of the Laplacian; 0 where there is no inside."""
     if min(pixels.shape) < 3:
         return 0.0
-    middle = pixels[1:-1, 1:-1]
-    around = pixels[:-2, 1:-1] + pixels[2:, 1:-1] + pixels[1:-1, :-2] + pixels[1:-1, 2:]
-    return float((around - 4 * middle).var())
+    around = pixels[:-2, 1:-1] + pixels[2:, 1:-1]
+    around += pixels[1:-1, :-2]
+    around += pixels[1:-1, 2:]
+    around -= 4 * pixels[1:-1, 1:-1]
+    return _mean_and_variance(around)[1]
+
+
+def _mean_and_variance(values: np.ndarray) -> tuple[float, float]:
+    """Of whole numbers below 2^11 in int32, exact until the division; three times as quick as numpy's on doubles."""
+    flat = values.ravel()
+    mean = int(flat.sum(dtype=np.int64)) / flat.size
+    return mean, int(np.square(flat).sum(dtype=np.int64)) / flat.size - mean**2
 
 
 def inspect_file(job: tuple[int, str, Limits]) -> tuple[int, dict[str, Any]]:
@@ -105,8 +114,3 @@ def inspect_file(job: tuple[int, str, Limits]) -> tuple[int, dict[str, Any]]:
     except OSError as error:
         return position, {"dropped": f"broken: its file cannot be read ({error.strerror})"}
     return position, inspect(data, limits)
-
-
-def leave_ctrl_c() -> None:
-    """Let Ctrl-C be the business of the process that began the pool."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)

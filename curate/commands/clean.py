@@ -1,35 +1,64 @@
-"""Commands of the clean stage: check, dedup."""
+"""Commands of the clean stage: check, hash, dedup."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from curate.commands.options import WorkspaceOption
 
+EngineOption = Annotated[
+    Literal["pool", "daft"],
+    typer.Option(help="Who does the work: processes of this machine, or Daft (the extra `scale`)."),
+]
+RayOption = Annotated[
+    str | None, typer.Option(help="Address of a Ray cluster for Daft, such as ray://head:10001; it must see the files.")
+]
+
 
 def register(app: typer.Typer) -> None:
-    """Add `check` and `dedup`."""
+    """Add `check`, `hash` and `dedup`."""
     app.command("check")(check_command)
+    app.command("hash")(hash_command)
     app.command("dedup")(dedup_command)
 
 
 def check_command(
     again: Annotated[bool, typer.Option("--again", help="Look at every picture anew, not only at new ones.")] = False,
+    engine: EngineOption = "pool",
+    ray: RayOption = None,
     workspace: WorkspaceOption = None,
 ) -> None:
     """Open every new picture, measure and hash it, and drop with a reason what does not count."""
     from curate.clean.check import check_workspace, describe
+    from curate.engine import Engine
     from curate.workspace import open_workspace
 
-    here = open_workspace(workspace)
+    here, where = open_workspace(workspace), Engine(engine, ray)
     with here.lock("curate check"):
-        looked, pictures = check_workspace(here, again)
+        looked, pictures = check_workspace(here, again, where)
         path = here.table("pictures")
         here.log("check", [path], [path], looked=looked, kept=int(pictures["dropped"].isna().sum()))
     typer.echo(f"{looked} pictures checked; {describe(pictures)} -> {path}")
+
+
+def hash_command(
+    source: Annotated[
+        str, typer.Argument(help="Folder or s3://bucket/prefix of Parquet files with `image` or `path`.")
+    ],
+    out: Annotated[str, typer.Option(help="Folder or s3://bucket/prefix for a file of the same name for each.")],
+    root: Annotated[str, typer.Option(help="What relative paths start from.")] = "",
+    engine: EngineOption = "pool",
+    ray: RayOption = None,
+) -> None:
+    """Check and hash pictures in Parquet partitions, without a workspace: a partition in, a partition out."""
+    from curate.clean.partitions import hash_partitions
+    from curate.engine import Engine
+
+    done = hash_partitions(source, out, root, engine=Engine(engine, ray))
+    typer.echo(f"{sum(done.values())} pictures in {len(done)} partitions hashed -> {out}")
 
 
 def dedup_command(

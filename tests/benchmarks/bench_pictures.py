@@ -1,63 +1,166 @@
-"""CPU time of checking a picture, beside imagehash computing two hashes of it from a full decode. Run: make bench"""
+"""CPU time of hashing and checking pictures, beside imagehash and the bare decode; then of a pool and of Daft beside one process.
+
+Run: make bench-pictures. Ratios of medians of interleaved rounds. Daft is compared where it is installed (the extra `scale`).
+"""
 
 from __future__ import annotations
 
+import ctypes
+import io
 import os
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 
 import imagehash
 from PIL import Image
 
-from curate.clean.measure import Limits, inspect_file
+from curate.clean.hashes import DRAFT_PX, phash64
+from curate.clean.measure import Limits, inspect
 from curate.demo.market import draw_market
+from schemas.picture import as_seen, open_picture
 
 ROUNDS = 5
+LARGE_PX = 1500
+SMALL, LARGE = 300, 40  # pictures of each size
+_PR_SET_CHILD_SUBREAPER = 36
 
 
 def pictures(folder: Path) -> list[Path]:
-    """300 real photos where they are, else drawn ones."""
+    """All real photos where they are, else drawn ones."""
     base = Path(os.environ.get("CONSENSO_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
-    real = sorted((base / "clothing").rglob("*.jpg"))[:: max(1, 3409 // 300)]
+    real = sorted((base / "clothing").rglob("*.jpg"))
     if not real:
         draw_market(folder, scale=0.3)
     print(f"{'real photos' if real else 'drawn pictures'}, {os.cpu_count()} cores")
-    return real or sorted(folder.rglob("*.jpg"))
+    return real or [
+        path for path in sorted(folder.rglob("*.jpg")) if not inspect(path.read_bytes(), Limits()).get("dropped")
+    ]
 
 
-def cpu_ms(work: Callable[[Path], object], paths: list[Path]) -> float:
+def enlarged(data: bytes) -> bytes:
+    """The picture with its longer side at 1,500 px, packed as Pillow does by default."""
+    with Image.open(io.BytesIO(data)) as image:
+        scale = LARGE_PX / max(image.size)
+        large = image.convert("RGB").resize((round(image.width * scale), round(image.height * scale)))
+    file = io.BytesIO()
+    large.save(file, "JPEG")
+    return file.getvalue()
+
+
+def their_hash(data: bytes) -> None:
+    """imagehash.phash of an opened file."""
+    imagehash.phash(Image.open(io.BytesIO(data)))
+
+
+def their_set(data: bytes) -> None:
+    """Both hashes that `curate check` keeps, from one full decode."""
+    gray = Image.open(io.BytesIO(data)).convert("L")
+    imagehash.phash(gray)
+    imagehash.phash(gray, hash_size=16)
+
+
+def decode(data: bytes) -> None:
+    """The reduced decode alone."""
+    image = Image.open(io.BytesIO(data))
+    image.draft(None, (DRAFT_PX, DRAFT_PX))
+    image.load()
+
+
+def our_hash(data: bytes) -> None:
+    """phash64 as `curate check` computes it, alone."""
+    with open_picture(data) as image:
+        image.draft(None, (DRAFT_PX, DRAFT_PX))
+        phash64(as_seen(image).convert("L"))
+
+
+def our_check(data: bytes) -> None:
+    """All of `curate check`."""
+    inspect(data, Limits())
+
+
+def cpu_ms(work: Callable[[bytes], None], pictures: list[bytes]) -> float:
     """CPU milliseconds a picture."""
     began = time.process_time()
-    for path in paths:
-        work(path)
-    return (time.process_time() - began) / len(paths) * 1000
+    for data in pictures:
+        work(data)
+    return (time.process_time() - began) / len(pictures) * 1000
 
 
-def peer(path: Path) -> None:
-    """What a user would write: two perceptual hashes, each from a full decode."""
-    try:
-        with Image.open(path) as image:
-            imagehash.phash(image)
-            imagehash.phash(image, hash_size=16)
-    except OSError:
-        pass  # the market has broken pictures
+def beside_imagehash(name: str, pictures: list[bytes]) -> None:
+    """One size of pictures."""
+    works = (their_hash, their_set, decode, our_hash, our_check)
+    times: dict[str, list[float]] = {work.__name__: [] for work in works}
+    for _ in range(ROUNDS):
+        for work in works:
+            times[work.__name__].append(cpu_ms(work, pictures))
+    ms = {what: median(values) for what, values in times.items()}
+    print(f"{name}, CPU ms a picture: " + ", ".join(f"{what} {value:.2f}" for what, value in ms.items()))
+    print(
+        f"  pHash64 alone {ms['their_hash'] / ms['our_hash']:.2f} times imagehash.phash, "
+        f"{ms['our_hash'] / ms['decode']:.2f} of the decode; "
+        f"the check with both hashes {ms['their_set'] / ms['our_check']:.2f} times imagehash's two hashes"
+    )
+
+
+_ENGINE = """
+import sys
+from curate.clean.measure import Limits, inspect_file
+from curate.engine import Engine, each
+if __name__ == "__main__":
+    jobs = [(at, path, Limits()) for at, path in enumerate(sys.stdin.read().split("\\n"))]
+    name = sys.argv[1]
+    done = map(inspect_file, jobs) if name == "one process" else each(inspect_file, jobs, Engine(name))
+    assert sum(1 for _ in done) == len(jobs)
+"""
+
+
+def engines(paths: list[Path], folder: Path) -> None:
+    """CPU seconds of everything that one process, the pool and Daft start, imports and all, for the same pictures."""
+    script = folder / "engine.py"
+    script.write_text(_ENGINE)
+    names = ["one process", "pool", *(["daft"] if find_spec("daft") else [])]
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)  # so that processes of processes are counted too
+    times: dict[str, list[float]] = {name: [] for name in names}
+    for _ in range(ROUNDS):
+        for name in names:
+            running = subprocess.Popen([sys.executable, str(script), name], stdin=subprocess.PIPE, text=True)
+            assert running.stdin
+            running.stdin.write("\n".join(map(str, paths)))
+            running.stdin.close()
+            times[name].append(_cpu_of_all() / len(paths) * 1000)
+    ms = {name: median(values) for name, values in times.items()}
+    for name, value in ms.items():
+        print(
+            f"{name}: {value:.2f} CPU ms a picture ({len(paths):,} pictures), {value / ms['one process']:.2f} of one process"
+        )
+
+
+def _cpu_of_all() -> float:
+    """CPU seconds of every process that was started, when the last has ended."""
+    total = 0.0
+    while True:
+        try:
+            _, status, used = os.wait4(-1, 0)
+        except ChildProcessError:
+            return total
+        assert status == 0 or os.WIFSIGNALED(status), "a process failed"
+        total += used.ru_utime + used.ru_stime
 
 
 def main() -> None:
-    """Print the median of interleaved rounds, and the ratio."""
+    """Print a line a measurement."""
     with tempfile.TemporaryDirectory() as folder:
         paths = pictures(Path(folder))
-        ours, theirs = [], []
-        for _ in range(ROUNDS):
-            ours.append(cpu_ms(lambda path: inspect_file((0, str(path), Limits())), paths))
-            theirs.append(cpu_ms(peer, paths))
-    print(f"curate check (both hashes, measures, broken files): {median(ours):.2f} CPU ms a picture")
-    print(f"imagehash, the two hashes alone:                    {median(theirs):.2f} CPU ms a picture")
-    print(f"ratio {median(theirs) / median(ours):.2f}")
+        small = [path.read_bytes() for path in paths[:: max(1, len(paths) // SMALL)]]
+        beside_imagehash("400 px", small)
+        beside_imagehash("1500 px", [enlarged(data) for data in small[:LARGE]])
+        engines(paths * 3, Path(folder))
 
 
 if __name__ == "__main__":

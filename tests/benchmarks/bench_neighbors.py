@@ -1,0 +1,202 @@
+"""CPU time and memory of finding all near pairs of hashes, beside FAISS and imagededup at the size each can do.
+
+Run: python tests/benchmarks/bench_neighbors.py [--large] [--changed FILE]; `pip install -e '.[bench]'` brings the peers.
+Every line is a process of its own, so that its peak memory is its own; one thread; compiling (once a machine) is not counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from importlib.util import find_spec
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from curate.band_partitions import join_meeting, partition
+from curate.neighbors import NearIndex, Skipped, degenerate, stream_pairs
+
+TARGETS = {(10**6, 4): 0.75, (10**6, 6): 1.8, (10**6, 8): 5.5, (10**6, 10): 20.0, (10**7, 4): 27.0}
+
+
+def uniform(count: int, seed: int = 0) -> np.ndarray:
+    """Random hashes, 2 % of them a copy of their neighbor with 0 to 10 bits flipped."""
+    rng = np.random.default_rng(seed)
+    hashes = rng.integers(0, 2**64, count, dtype=np.uint64)
+    for at in range(0, count - 1, 50):
+        bits = rng.permutation(64)[: rng.integers(0, 11)]
+        hashes[at + 1] = hashes[at] ^ np.uint64(sum(1 << int(bit) for bit in bits))
+    return hashes
+
+
+def ours(hashes: np.ndarray, bits: int, engine: str = "numba") -> dict[str, Any]:
+    """All pairs, streamed and counted."""
+    for _ in stream_pairs(np.arange(100, dtype=np.uint64), bits, engine=engine):
+        pass  # compiled or loaded here
+    skipped: list[Skipped] = []
+    began = time.process_time()
+    pairs = sum(len(i) for i, _, _ in stream_pairs(hashes, bits, skipped=skipped, engine=engine))
+    return {"cpu": time.process_time() - began, "pairs": pairs, "skipped": [one.describe() for one in skipped]}
+
+
+def new_against_old(old: np.ndarray, bits: int, count: int) -> dict[str, Any]:
+    """An index of the old ones, and `count` new ones asked."""
+    NearIndex(old[:100], bits, engine="numba").query(old[:1])
+    new = old[:: len(old) // count][:count] ^ np.uint64(1 << 40 | 1 << 7)
+    began = time.process_time()
+    index = NearIndex(old, bits, engine="numba")
+    built = time.process_time()
+    pairs = sum(len(i) for i, _, _ in index.query(new))
+    return {"cpu": time.process_time() - built, "build": built - began, "pairs": pairs}
+
+
+def partitions(count: int, bits: int) -> dict[str, Any]:
+    """The band join over partitions on disk, the hashes drawn a block at a time."""
+    rng = np.random.default_rng(0)
+    for _ in stream_pairs(np.arange(100, dtype=np.uint64), bits, engine="numba"):
+        pass
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.process_time()
+        block = count // 10
+        blocks = (rng.integers(0, 2**64, block, dtype=np.uint64) for _ in range(10))
+        meetings = partition(blocks, bits, count, Path(folder))
+        written = time.process_time()
+        pairs = sum(np.load(join_meeting(meeting), mmap_mode="r").shape[1] for meeting in meetings)
+        return {"cpu": time.process_time() - written, "build": written - began, "pairs": pairs}
+
+
+def faiss_flat(hashes: np.ndarray, bits: int, queries: int) -> dict[str, Any]:
+    """Each of `queries` hashes with all; the pairs of all hashes by arithmetic when that is not all of them."""
+    import faiss
+
+    faiss.omp_set_num_threads(1)
+    index = faiss.IndexBinaryFlat(64)
+    return _faiss(index, hashes, bits, queries)
+
+
+def faiss_multihash(hashes: np.ndarray, bits: int, queries: int) -> dict[str, Any]:
+    """FAISS's own banding: four tables of 16 bits, each asked with as many flips as make it exact."""
+    import faiss
+
+    faiss.omp_set_num_threads(1)
+    index = faiss.IndexBinaryMultiHash(64, 4, 16)
+    index.nflip = bits // 4
+    return _faiss(index, hashes, bits, queries)
+
+
+def _faiss(index: Any, hashes: np.ndarray, bits: int, queries: int) -> dict[str, Any]:
+    rows = hashes.view(np.uint8).reshape(-1, 8)
+    began = time.process_time()
+    index.add(rows)
+    added = time.process_time()
+    limits, _, _ = index.range_search(rows[:queries], bits + 1)  # its radius is exclusive
+    asked = time.process_time()
+    share = len(hashes) / queries
+    pairs = (int(limits[-1]) - queries) // 2 if queries == len(hashes) else -1
+    return {"cpu": (added - began) + (asked - added) * share, "pairs": pairs}
+
+
+def imagededup(hashes: np.ndarray, bits: int, queries: int) -> dict[str, Any]:
+    """`find_duplicates` over an encoding map."""
+    from imagededup.methods import PHash
+
+    names = {f"{at}.jpg": f"{int(value):016x}" for at, value in enumerate(hashes)}
+    began = time.process_time()
+    found = PHash(verbose=False).find_duplicates(encoding_map=names, max_distance_threshold=bits, num_dist_workers=0)
+    return {"cpu": time.process_time() - began, "pairs": sum(map(len, found.values())) // 2}
+
+
+def alone(work: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
+    """What `work` says, from a process of its own, with its peak memory."""
+    with get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
+        return pool.apply(_with_peak, (work, arguments))
+
+
+def _with_peak(work: Callable[..., dict[str, Any]], arguments: tuple[Any, ...]) -> dict[str, Any]:
+    given = tuple(
+        uniform(one) if index == 0 and isinstance(one, int) and work is not partitions else one
+        for index, one in enumerate(arguments)
+    )
+    if isinstance(given[0], Path):
+        every = np.load(given[0])
+        given = (every[~degenerate(every)], *given[1:])
+    return {**work(*given), "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6}
+
+
+def say(what: str, found: dict[str, Any], note: str = "") -> None:
+    """One line."""
+    pairs = f"{found['pairs']:>12,} pairs" if found["pairs"] >= 0 else " " * 18
+    built = f" + {found['build']:.3f} to sort" if "build" in found else ""
+    print(f"{what:<58} {found['cpu']:9.3f} CPU s{built} {pairs}, peak {found['peak']:.2f} GB {note}", flush=True)
+    for line in found.get("skipped", ()):
+        print(f"    skipped: {line}")
+
+
+def peers() -> None:
+    """The peers, each beside ours on the same hashes."""
+    for name, work, count, bits, queries in (
+        ("imagededup", imagededup, 5_000, 10, 5_000),
+        ("faiss", faiss_flat, 100_000, 10, 100_000),
+        ("faiss", faiss_multihash, 100_000, 4, 100_000),
+        ("faiss", faiss_flat, 1_000_000, 4, 1_000),
+        ("faiss", faiss_multihash, 1_000_000, 4, 1_000),
+        ("faiss", faiss_multihash, 1_000_000, 10, 1_000),
+    ):
+        if not find_spec(name):
+            print(f"{name} is not installed")
+            continue
+        whole = "" if queries == count else f", all of them by {queries:,} queries"
+        theirs, mine = alone(work, count, bits, queries), alone(ours, count, bits)
+        say(f"{work.__name__}, {count:,} uniform, within {bits}{whole}", theirs)
+        say(f"  ours, {count:,} uniform, within {bits}", mine, f"({theirs['cpu'] / mine['cpu']:.0f} times)")
+
+
+def main() -> None:
+    """Print a line a measurement."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--large", action="store_true", help="1e7 hashes too")
+    parser.add_argument("--huge", type=int, help="so many hashes over partitions on disk, such as 100000000")
+    parser.add_argument("--changed", type=Path, help="where the hashes of the changed photos are kept")
+    parser.add_argument("--no-peers", action="store_true")
+    options = parser.parse_args()
+    print(f"{os.cpu_count()} cores, one thread")
+    for (count, bits), most in TARGETS.items():
+        if count <= 10**6 or options.large:
+            say(f"ours, {count:,} uniform, within {bits}", alone(ours, count, bits), f"(asked for: {most})")
+    say("ours without numba, 1,000,000 uniform, within 4", alone(ours, 10**6, 4, "numpy"))
+    say("1,000 new against 1,000,000 old, within 4", alone(new_against_old, 10**6, 4, 1_000))
+    say("1,000 new against 1,000,000 old, within 10", alone(new_against_old, 10**6, 10, 1_000))
+    if options.large:
+        say("1,000 new against 10,000,000 old, within 4", alone(new_against_old, 10**7, 4, 1_000))
+    if options.huge:
+        say(f"{options.huge:,} over partitions, within 4", alone(partitions, options.huge, 4))
+    _photos(options.changed or Path(tempfile.gettempdir()) / "consenso-changed-photos.npy")
+    if not options.no_peers:
+        peers()
+
+
+def _photos(kept: Path) -> None:
+    """The same on hashes of real photos changed in 300 ways each."""
+    from changed_photos import changed_hashes
+
+    base = Path(os.environ.get("CONSENSO_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
+    paths = sorted((base / "clothing").rglob("*.jpg"))
+    if not paths and not kept.exists():
+        print("the real photos are not on this machine")
+        return
+    hashes = changed_hashes(paths, kept)
+    print(f"{len(hashes):,} hashes of changed photos, {int(degenerate(hashes).sum()):,} of them left out as degenerate")
+    for bits in (4, 6, 8, 10):
+        say(f"ours, changed photos, within {bits}", alone(ours, kept, bits))
+    say("1,000 new against the changed photos, within 4", alone(new_against_old, kept, 4, 1_000))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
