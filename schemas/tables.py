@@ -120,6 +120,8 @@ LOOKS = Table(
         C("look_algo", "string", "name and version of the code; looks of different names never compare"),
         C("mirror64", "uint64", "phash64 of the picture in a mirror"),
         C("mirror256", "bytes", "phash256 of the picture in a mirror"),
+        C("inner64", "uint64", "phash64 without 6 % of each side"),
+        C("inner256", "bytes", "phash256 without 6 % of each side"),
         C("trimmed64", "uint64", "phash64 without its plain border; missing where it has none", null=True),
         C("trimmed256", "bytes", "phash256 without its plain border", null=True),
         C("trimmed_mirror64", "uint64", "phash64 without its border, in a mirror", null=True),
@@ -135,7 +137,7 @@ PAIRS = Table(
     (
         C("image_id_a", "string", "the smaller id of the pair"),
         C("image_id_b", "string", "the larger id of the pair"),
-        C("how", "string", "in which form they are nearest: whole, trimmed (a border apart), mirror, trimmed mirror"),
+        C("how", "string", "in which form they are nearest: whole, trimmed (a border apart), mirror, trimmed_mirror, inner (cropped)"),
         C("distance64", "int32", "bits of 64 between the hashes in that form"),
         C("distance256", "int32", "bits of 256 between the fine hashes in that form"),
         C("detail", "float64", "correlation of fine structure where they fit best, 1 = the same; missing = was not needed", null=True),
@@ -157,7 +159,7 @@ CLUSTERS = Table(
         C(
             "kind",
             "string",
-            "single (alone), verified (near twin), trimmed (near twin but for a border), mirror, decided (by a person), exact (same pixels)",
+            "single (alone), verified (near twin), trimmed (but for a border), cropped, mirror, decided (by a person), exact (same pixels)",
         ),
         C("distance", "int32", "bits between this picture's hash and the representative's; 0 for itself"),
     ),

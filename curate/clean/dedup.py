@@ -22,7 +22,7 @@ from schemas.errors import UserError
 from schemas.tables import CLUSTERS
 
 LINKS = ("star", "complete")
-KIND = {"whole": "verified", "trimmed": "trimmed", "mirror": "mirror", "trimmed_mirror": "mirror"}
+KIND = {"whole": "verified", "trimmed": "trimmed", "mirror": "mirror", "trimmed_mirror": "mirror", "inner": "cropped"}
 
 
 @dataclass(frozen=True)

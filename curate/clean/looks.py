@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 LOOK_ALGO = f"look/1+{HASH_ALGO}"  # looks of different names never compare
 GRID = 8  # color is compared in so many fields each way
+INNER = 0.06  # share that the inner form leaves out on each side: near what was cropped by 3 to 9 %
+DARKER = 0.6  # a copy may be so much darker, and its colors so much weaker
 
 
 def look(seen: Image.Image) -> dict[str, Any]:
@@ -28,7 +30,9 @@ def look(seen: Image.Image) -> dict[str, Any]:
     trimmed = without_border(seen)
     found: dict[str, Any] = {"look_algo": LOOK_ALGO, "colors": colors(seen if trimmed is None else trimmed)}
     gray = seen.convert("L")
-    found |= _hashes("mirror", _mirror(gray))
+    x, y = round(gray.width * INNER), round(gray.height * INNER)
+    inner = gray.crop((x, y, max(x + 1, gray.width - x), max(y + 1, gray.height - y)))
+    found |= _hashes("mirror", _mirror(gray)) | _hashes("inner", inner)
     if trimmed is not None:
         gray = trimmed.convert("L")
         found |= _hashes("trimmed", gray) | _hashes("trimmed_mirror", _mirror(gray))
@@ -44,10 +48,17 @@ def colors(seen: Image.Image) -> bytes:
 
 
 def color_distance(a: np.ndarray, b: np.ndarray, mirrored: np.ndarray) -> np.ndarray:
-    """Mean difference of chroma, in levels of 255, of rows of two uint8 arrays [n, 128]; `mirrored` turns rows of a round."""
-    fields = a.reshape(-1, 2, GRID, GRID).astype(np.int16)
+    """Mean difference of chroma, in levels of 255, of rows of two uint8 arrays [n, 128]; `mirrored` turns rows of a round.
+
+    The stronger colors are first weakened to the others, to DARKER at most: a darker copy has weaker ones, not other ones.
+    """
+    fields = a.reshape(-1, 2, GRID, GRID).astype(np.float64) - 128
     fields = np.where(mirrored[:, None, None, None], fields[..., ::-1], fields)
-    return np.abs(fields - b.reshape(-1, 2, GRID, GRID)).mean(axis=(1, 2, 3))
+    others = b.reshape(-1, 2, GRID, GRID).astype(np.float64) - 128
+    swap = ((fields**2).sum(axis=(1, 2, 3)) < (others**2).sum(axis=(1, 2, 3)))[:, None, None, None]
+    strong, weak = np.where(swap, others, fields), np.where(swap, fields, others)
+    share = (strong * weak).sum(axis=(1, 2, 3)) / np.maximum((strong**2).sum(axis=(1, 2, 3)), 1e-9)
+    return np.abs(strong * np.clip(share, DARKER, 1)[:, None, None, None] - weak).mean(axis=(1, 2, 3))
 
 
 def is_gray(a: np.ndarray) -> np.ndarray:

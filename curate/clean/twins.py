@@ -1,6 +1,6 @@
 """Which pictures are the same photo: near in 64 bits in some form, then verified; what is not certain is for a person.
 
-A form is the picture whole, without its plain border, in a mirror, or both. Near in 64 bits is a candidate and no more: among
+A form is the picture whole, without its plain border, in a mirror, both, or its inner part (what a crop leaves). Near in 64 bits is a candidate and no more: among
 clothing photos most such pairs are different garments. So each must agree in 256 bits or in its fine structure, and nothing
 may contradict: not the color, not the seams, not the vectors where there are any.
 """
@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from curate.alignment import fits
-from curate.clean.looks import LOOK_ALGO, color_distance, is_gray
+from curate.clean.looks import DARKER, LOOK_ALGO, color_distance, is_gray
 from curate.embeddings import read_vectors
 from curate.neighbors import degenerate, distance256, near_pairs
 from schemas.errors import UserError
@@ -26,12 +26,13 @@ VERIFY_BITS = 48  # of 256: the finer hash agrees
 CERTAIN_BITS = 24  # and so nearly that the seams need no look
 LOOK_BITS = 72  # beyond this it refuses: 6 in 7 candidates among clothing photos, none of them a copy
 FITS = 0.60  # correlation of fine structure that makes a twin whatever the finer hash says, as for leaks
+AGREES = 0.40  # and what whole pictures need whose finer hash agrees; different T-shirts of one shape reach 0.32
 CONTRADICTS = 0.30  # and below which the hashes agree by accident
 COLORS = 5.0  # levels of chroma; a garment in two colors differs by more
 VETO = 0.50  # cosine below which two vectors say that these are different things
 ALGO = f"twins/1+{LOOK_ALGO}"  # pairs judged by other rules are judged anew
 
-FORMS = ("whole", "trimmed", "mirror", "trimmed_mirror")
+FORMS = ("whole", "trimmed", "mirror", "trimmed_mirror", "inner")
 
 
 @dataclass(frozen=True)
@@ -80,22 +81,24 @@ def _bytes(values: pd.Series, width: int) -> np.ndarray:
 def candidates(forms: Forms, bits: int) -> pd.DataFrame:
     """Pairs i < j of pictures that have a form each within `bits` of 64, once each, in the form in which they are nearest.
 
-    Columns: i, j, how, distance64, distance256, color. Two mirrored forms are not compared: their originals are.
+    Columns: i, j, how, distance64, distance256, color. Two mirrored or two inner forms are not compared: the whole pictures are.
     """
     usable = np.flatnonzero(~forms.empty)
     a, b, distance = near_pairs(forms.coarse[usable], bits)
     a, b = usable[a], usable[b]
-    turned = forms.form >= 2
-    keep = (forms.owner[a] != forms.owner[b]) & ~(turned[a] & turned[b])
+    turned, inner = (forms.form == 2) | (forms.form == 3), forms.form == 4
+    keep = (forms.owner[a] != forms.owner[b]) & ~(turned[a] & turned[b]) & ~(inner[a] & inner[b])
     a, b, distance = a[keep], b[keep], distance[keep]
     fine = distance256(forms.fine[a], forms.fine[b])
     trimmed, mirrored = (forms.form[a] % 2) | (forms.form[b] % 2), turned[a] | turned[b]
+    cropped = inner[a] | inner[b]
     i, j = np.minimum(forms.owner[a], forms.owner[b]), np.maximum(forms.owner[a], forms.owner[b])
-    order = np.lexsort((trimmed, mirrored, distance, fine, j, i))
+    order = np.lexsort((trimmed, mirrored, cropped, distance, fine, j, i))
     first = np.ones(len(order), bool)
     first[1:] = (i[order][1:] != i[order][:-1]) | (j[order][1:] != j[order][:-1])
     best = order[first]
-    how = trimmed[best] + 2 * mirrored[best]
+    how = np.where(cropped[best], 4, trimmed[best] + 2 * mirrored[best])
+    how[cropped[best] & mirrored[best]] = 2
     color = color_distance(forms.colors[i[best]], forms.colors[j[best]], mirrored[best])
     return pd.DataFrame(
         {"i": i[best], "j": j[best], "how": np.array(FORMS)[how], "distance64": distance[best], "distance256": fine[best],
@@ -173,16 +176,19 @@ def _similarity(near: pd.DataFrame, vectors: Path | None) -> np.ndarray:
 
 
 def _reasons(near: pd.DataFrame, one_gray: np.ndarray) -> np.ndarray:
-    """What speaks against each pair, None where nothing does; the heaviest first."""
+    """What speaks against each pair, None where nothing does; of several the heaviest, which stands last here."""
     detail, fine = near["detail"].to_numpy(), near["distance256"].to_numpy()
     color, similarity = near["color"].to_numpy(), near["similarity"].to_numpy()
     reasons = np.full(len(near), None, object)
+    needed = np.select(
+        [fine <= CERTAIN_BITS, (fine <= VERIFY_BITS) & (near["how"] == "whole").to_numpy()], [CONTRADICTS, AGREES], FITS
+    )
     for doubt, words in (
-        (one_gray & (color > COLORS), "one is gray"),
-        (color > COLORS, "colors differ"),
+        (one_gray & (color > COLORS * DARKER), "one is gray"),
+        ((color > COLORS) & ~one_gray, "colors differ"),
         (similarity < VETO, "vectors differ"),
         ((fine > VERIFY_BITS) & ~(detail >= FITS), "finer hash differs"),
-        (detail < CONTRADICTS, "details differ"),
+        ((detail < needed) & ((fine <= VERIFY_BITS) | (detail < CONTRADICTS)), "details differ"),
     ):
         reasons[doubt] = words
     return reasons

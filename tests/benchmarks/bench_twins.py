@@ -78,7 +78,8 @@ def recall(kind: str, originals: pd.DataFrame, looks: pd.DataFrame, folder: Path
         write_vectors([Path(blob) for blob in every["blob"]], every["image_id"].tolist(), file)
     pairs, _ = find_pairs(every, all_looks, Path("/"), BITS, file)
     wanted = {frozenset(pair) for pair in zip(some["image_id"], copies["image_id"], strict=True)}
-    mine = pairs[[frozenset(pair) in wanted for pair in zip(pairs["image_id_a"], pairs["image_id_b"], strict=True)]]
+    found = zip(pairs["image_id_a"], pairs["image_id_b"], strict=True)
+    mine = pairs[np.array([frozenset(pair) in wanted for pair in found], bool)]
     bits = np.bitwise_count(some["phash64"].to_numpy(np.uint64) ^ copies["phash64"].to_numpy(np.uint64))
     reasons = ", ".join(f"{n} {why}" for why, n in mine["reason"].value_counts().items())
     lows = "" if mine["detail"].isna().all() else f"{mine['detail'].quantile(0.05):.2f}"

@@ -52,7 +52,15 @@ def flip(value: int, *bits: int) -> int:
 def looks(frame: pd.DataFrame) -> pd.DataFrame:
     """How pictures look that have no border, are like nothing in a mirror, and are all of one color."""
     return LOOKS.frame(
-        {"image_id": i, "look_algo": LOOK_ALGO, "mirror64": 0, "mirror256": bytes(32), "colors": bytes(128)}
+        {
+            "image_id": i,
+            "look_algo": LOOK_ALGO,
+            "mirror64": 0,
+            "mirror256": bytes(32),
+            "inner64": 0,
+            "inner256": bytes(32),
+            "colors": bytes(128),
+        }
         for i in frame["image_id"]
     )
 
