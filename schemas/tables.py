@@ -127,6 +127,7 @@ LOOKS = Table(
         C("trimmed_mirror64", "uint64", "phash64 without its border, in a mirror", null=True),
         C("trimmed_mirror256", "bytes", "phash256 without its border, in a mirror", null=True),
         C("colors", "bytes", "mean Cb and Cr of 8 x 8 fields without the border, 128 bytes"),
+        C("inner_colors", "bytes", "the same without 6 % of each side"),
     ),
 )
 

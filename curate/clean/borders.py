@@ -34,21 +34,25 @@ def border_box(seen: Image.Image) -> tuple[int, int, int, int] | None:
     size = (max(1, round(seen.width * scale)), max(1, round(seen.height * scale)))
     small = seen if scale == 1.0 else seen.resize(size, Image.Resampling.BOX)
     pixels = np.asarray(small, dtype=np.int16)
-    top, bottom = _edges(pixels)
-    left, right = _edges(pixels.transpose(1, 0, 2))
-    if (1 - top - bottom) * (1 - left - right) < REMAINS or max(top, bottom, left, right) < LEAST:
+    top, bottom, left, right = 0, pixels.shape[0], 0, pixels.shape[1]
+    for _ in range(2):  # a banner below hides a border beside it until it is gone, and the other way round
+        above, below = _edges(pixels[top:bottom, left:right])
+        top, bottom = top + above, bottom - below
+        before, behind = _edges(pixels[top:bottom, left:right].transpose(1, 0, 2))
+        left, right = left + before, right - behind
+        if top >= bottom or left >= right:
+            return None
+    height, width = pixels.shape[:2]
+    cut = max(top / height, 1 - bottom / height, left / width, 1 - right / width)
+    if (bottom - top) * (right - left) < REMAINS * height * width or cut < LEAST:
         return None
-    return (
-        round(left * seen.width),
-        round(top * seen.height),
-        round((1 - right) * seen.width),
-        round((1 - bottom) * seen.height),
-    )
+    x, y = seen.width / width, seen.height / height
+    return round(left * x), round(top * y), round(right * x), round(bottom * y)
 
 
-def _edges(pixels: np.ndarray) -> tuple[float, float]:
-    """Which share of the rows of [h, w, 3] is border at the start, and which at the end."""
-    return _depth(pixels) / len(pixels), _depth(pixels[::-1]) / len(pixels)
+def _edges(pixels: np.ndarray) -> tuple[int, int]:
+    """How many rows of [h, w, 3] are border at the start, and at the end."""
+    return (_depth(pixels), _depth(pixels[::-1])) if pixels.size else (0, 0)
 
 
 def _depth(pixels: np.ndarray) -> int:

@@ -31,8 +31,9 @@ def look(seen: Image.Image) -> dict[str, Any]:
     found: dict[str, Any] = {"look_algo": LOOK_ALGO, "colors": colors(seen if trimmed is None else trimmed)}
     gray = seen.convert("L")
     x, y = round(gray.width * INNER), round(gray.height * INNER)
-    inner = gray.crop((x, y, max(x + 1, gray.width - x), max(y + 1, gray.height - y)))
-    found |= _hashes("mirror", _mirror(gray)) | _hashes("inner", inner)
+    inner = (x, y, max(x + 1, gray.width - x), max(y + 1, gray.height - y))
+    found |= _hashes("mirror", _mirror(gray)) | _hashes("inner", gray.crop(inner))
+    found["inner_colors"] = colors(seen.crop(inner))
     if trimmed is not None:
         gray = trimmed.convert("L")
         found |= _hashes("trimmed", gray) | _hashes("trimmed_mirror", _mirror(gray))

@@ -44,6 +44,7 @@ class Forms:
     coarse: np.ndarray  # uint64 [n]
     fine: np.ndarray  # uint8 [n, 32]
     colors: np.ndarray  # uint8 [pictures, 128]
+    inner_colors: np.ndarray  # uint8 [pictures, 128]
 
     @property
     def empty(self) -> np.ndarray:
@@ -71,7 +72,10 @@ def forms_of(pictures: pd.DataFrame, looks: pd.DataFrame) -> Forms:
         form.append(np.full(len(there), number, np.int8))
         coarse.append(source[f"{prefix}64"].iloc[there].to_numpy(np.uint64))
         fine.append(_bytes(source[f"{prefix}256"].iloc[there], 32))
-    return Forms(*map(np.concatenate, (owner, form, coarse, fine)), _bytes(mine["colors"], 128))
+    return Forms(
+        *map(np.concatenate, (owner, form, coarse, fine)),
+        *(_bytes(mine[name], 128) for name in ("colors", "inner_colors")),
+    )
 
 
 def _bytes(values: pd.Series, width: int) -> np.ndarray:
@@ -99,11 +103,21 @@ def candidates(forms: Forms, bits: int) -> pd.DataFrame:
     best = order[first]
     how = np.where(cropped[best], 4, trimmed[best] + 2 * mirrored[best])
     how[cropped[best] & mirrored[best]] = 2
-    color = color_distance(forms.colors[i[best]], forms.colors[j[best]], mirrored[best])
+    color = _color(forms, i[best], j[best], mirrored[best], cropped[best])
     return pd.DataFrame(
         {"i": i[best], "j": j[best], "how": np.array(FORMS)[how], "distance64": distance[best], "distance256": fine[best],
          "color": color}
     )  # fmt: skip
+
+
+def _color(forms: Forms, i: np.ndarray, j: np.ndarray, mirrored: np.ndarray, cropped: np.ndarray) -> np.ndarray:
+    """How far the colors of each pair are apart; of a crop, beside the inner part of the other one, whichever that is."""
+    whole = color_distance(forms.colors[i], forms.colors[j], mirrored)
+    parts = (
+        color_distance(forms.inner_colors[i], forms.colors[j], mirrored),
+        color_distance(forms.colors[i], forms.inner_colors[j], mirrored),
+    )
+    return np.where(cropped, np.minimum(whole, np.minimum(*parts)), whole)
 
 
 def find_pairs(

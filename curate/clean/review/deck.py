@@ -170,4 +170,11 @@ def _pair(row: dict[str, Any], cluster: pd.Series, labels: dict[str, dict[str, s
     together = cluster.get(a) is not None and cluster.get(a) == cluster.get(b)
     one, other = labels.get(a, {}), labels.get(b, {})
     torn = any(one[task] != other[task] for task in one.keys() & other.keys())
-    return Pair((a, b), row["how"], int(row["distance256"]), row["reason"] or None, together, together and torn)
+    return Pair(
+        (a, b),
+        row["how"],
+        int(row["distance256"]),
+        row["reason"] if isinstance(row["reason"], str) else None,
+        together,
+        together and torn,
+    )

@@ -60,6 +60,7 @@ def looks(frame: pd.DataFrame) -> pd.DataFrame:
             "inner64": 0,
             "inner256": bytes(32),
             "colors": bytes(128),
+            "inner_colors": bytes(128),
         }
         for i in frame["image_id"]
     )

@@ -25,6 +25,7 @@ function undo() {
 
 function zoom() {
   byId("zoom").setAttribute("aria-pressed", String(pair.classList.toggle("zoomed")));
+  stages[0].scrollTo((stages[0].scrollWidth - stages[0].clientWidth) / 2, (stages[0].scrollHeight - stages[0].clientHeight) / 2);
 }
 
 // Each picture in the other's place: what differs jumps to the eye. Their mirroring goes with them.
