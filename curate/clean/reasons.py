@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 KEEPABLE = ("odd shape", "animated", "text only", "low information", "placeholder")
-INFORMATION = 0.06  # packed bytes a pixel below which there is nothing to label: a swatch, a gradient, two flat halves
+INFORMATION = 0.025  # packed bytes a pixel below which there is nothing to label: a swatch, a gradient, two flat halves
 WORDS = 0.23  # and above which it holds more than words; photos of the clothing train folder begin at 0.26
 
 
