@@ -80,10 +80,15 @@ def see_file(job: tuple[int, str, Rules]) -> tuple[int, dict[str, Any]]:
     found = inspect(data, rules)
     if "phash64" not in found:
         return position, found
-    with open_picture(data, rules.max_pixels) as image:
-        if not rules.blur:
-            image.draft(None, (DRAFT_PX, DRAFT_PX))  # else all pixels are needed
-        seen = as_seen(image)
+    try:
+        with open_picture(data, rules.max_pixels) as image:
+            if not rules.blur:
+                image.draft(None, (DRAFT_PX, DRAFT_PX))  # else all pixels are needed
+            seen = as_seen(image)
+    except (OSError, ValueError, SyntaxError, EOFError, MemoryError) as error:  # what a reduced decode did not meet
+        return position, {
+            "dropped": f"broken: {str(error).splitlines()[0][:100] if str(error) else type(error).__name__}"
+        }
     found["look"] = look(seen)
     return position, found | reason(seen, found, rules)
 
