@@ -145,7 +145,7 @@ PAIRS = Table(
         C("color", "float64", "mean difference of chroma in 8 x 8 fields, levels of 255", null=True),
         C("similarity", "float64", "cosine of their vectors, where both have one", null=True),
         C("verified", "bool", "true = near twins, in one cluster unless a person says otherwise"),
-        C("reason", "string", "why a person should look: what speaks against it", null=True),
+        C("reason", "string", "why a person should look: what speaks against it; refused: nobody is asked", null=True),
     ),
 )  # fmt: skip
 

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from curate.clean.check import SAME
-from curate.clean.twins import FORMS
+from curate.clean.twins import FORMS, REFUSED
 from curate.neighbors import degenerate
 from schemas.errors import UserError
 from schemas.tables import CLUSTERS
@@ -165,7 +165,8 @@ def _ties(kept: pd.DataFrame, pairs: pd.DataFrame, decisions: pd.DataFrame | Non
 def _waiting(pairs: pd.DataFrame, decisions: pd.DataFrame | None) -> int:
     """How many pairs are not verified and not decided."""
     keys = ["image_id_a", "image_id_b"]
-    waiting = pd.MultiIndex.from_frame(pairs.loc[~pairs["verified"].astype(bool), keys])
+    asks = ~pairs["verified"].astype(bool) & (pairs["reason"] != REFUSED)
+    waiting = pd.MultiIndex.from_frame(pairs.loc[asks, keys])
     if decisions is None or decisions.empty:
         return len(waiting)
     return int((~waiting.isin(pd.MultiIndex.from_frame(decisions[keys]))).sum())
@@ -216,7 +217,7 @@ def _part(kept: pd.DataFrame, stars: list[_Star], ties: _Ties) -> int:
     ids = kept["image_id"]
     left = 0
     for star in stars:
-        staying, leaving = [star.center], []
+        staying, leaving = [star.center], list[int]()
         for member in sorted(set(star.members) - {star.center}):
             (leaving if ties.torn([member], staying) else staying).append(member)
         star.members = sorted(staying)

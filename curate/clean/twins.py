@@ -32,6 +32,8 @@ COLORS = 5.0  # levels of chroma; a garment in two colors differs by more
 VETO = 0.50  # cosine below which two vectors say that these are different things
 ALGO = f"twins/1+{LOOK_ALGO}"  # pairs judged by other rules are judged anew
 
+REFUSED = "refused"  # reason of a pair that neither the finer hash nor the details confirm: no person is asked
+
 FORMS = ("whole", "trimmed", "mirror", "trimmed_mirror", "inner")
 
 
@@ -73,9 +75,9 @@ def forms_of(pictures: pd.DataFrame, looks: pd.DataFrame) -> Forms:
         coarse.append(source[f"{prefix}64"].iloc[there].to_numpy(np.uint64))
         fine.append(_bytes(source[f"{prefix}256"].iloc[there], 32))
     return Forms(
-        *map(np.concatenate, (owner, form, coarse, fine)),
-        *(_bytes(mine[name], 128) for name in ("colors", "inner_colors")),
-    )
+        np.concatenate(owner), np.concatenate(form), np.concatenate(coarse), np.concatenate(fine),
+        _bytes(mine["colors"], 128), _bytes(mine["inner_colors"], 128),
+    )  # fmt: skip
 
 
 def _bytes(values: pd.Series, width: int) -> np.ndarray:
@@ -128,7 +130,10 @@ def find_pairs(
     vectors: Path | None = None,
     before: pd.DataFrame | None = None,
 ) -> tuple[pd.DataFrame, int]:
-    """PAIRS: every candidate that the finer hash does not refuse, verified or with what speaks against it; how many it refused.
+    """PAIRS: every candidate that the finer hash does not refuse, verified or with what speaks against it; how many were refused.
+
+    Refused is what is far apart in 256 bits, or beyond VERIFY_BITS with details that do not fit either; the latter stay in the
+    table, so that they are not compared again.
 
     Args:
         pictures: image_id, blob, phash64, phash256 of those that count.
@@ -148,7 +153,7 @@ def find_pairs(
     gray = is_gray(forms.colors) if len(pictures) else np.zeros(0, bool)
     near["reason"] = _reasons(near, gray[near["i"]] != gray[near["j"]])
     near["verified"] = near["reason"].isna()
-    return PAIRS.check(near[PAIRS.names]), int(refused.sum())
+    return PAIRS.check(near[PAIRS.names]), int(refused.sum() + (near["reason"] == REFUSED).sum())
 
 
 def _named(near: pd.DataFrame, ids: np.ndarray) -> pd.DataFrame:
@@ -183,7 +188,7 @@ def _similarity(near: pd.DataFrame, vectors: Path | None) -> np.ndarray:
     if not ids:
         return found
     place = pd.Index(ids)
-    a, b = place.get_indexer(near["image_id_a"]), place.get_indexer(near["image_id_b"])
+    a, b = place.get_indexer(pd.Index(near["image_id_a"])), place.get_indexer(pd.Index(near["image_id_b"]))
     both = (a >= 0) & (b >= 0)
     found[both] = (unit[a[both]] * unit[b[both]]).sum(axis=1)
     return found
@@ -202,7 +207,8 @@ def _reasons(near: pd.DataFrame, one_gray: np.ndarray) -> np.ndarray:
         ((color > COLORS) & ~one_gray, "colors differ"),
         (similarity < VETO, "vectors differ"),
         ((fine > VERIFY_BITS) & ~(detail >= FITS), "finer hash differs"),
-        ((detail < needed) & ((fine <= VERIFY_BITS) | (detail < CONTRADICTS)), "details differ"),
+        ((detail < needed) & (fine <= VERIFY_BITS), "details differ"),
+        ((detail < CONTRADICTS) & (fine > VERIFY_BITS), REFUSED),
     ):
         reasons[doubt] = words
     return reasons

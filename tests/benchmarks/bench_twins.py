@@ -23,7 +23,7 @@ from PIL import Image, ImageDraw, ImageEnhance
 
 from curate.clean.looks import see_file
 from curate.clean.reasons import Rules
-from curate.clean.twins import find_pairs
+from curate.clean.twins import REFUSED, find_pairs
 from schemas.picture import as_seen, open_picture
 from schemas.tables import LOOKS, PICTURES
 
@@ -77,6 +77,7 @@ def recall(kind: str, originals: pd.DataFrame, looks: pd.DataFrame, folder: Path
         file = folder / "vectors.parquet"
         write_vectors([Path(blob) for blob in every["blob"]], every["image_id"].tolist(), file)
     pairs, _ = find_pairs(every, all_looks, Path("/"), BITS, file)
+    pairs = pairs[pairs["reason"] != REFUSED]
     wanted = {frozenset(pair) for pair in zip(some["image_id"], copies["image_id"], strict=True)}
     found = zip(pairs["image_id_a"], pairs["image_id_b"], strict=True)
     mine = pairs[np.array([frozenset(pair) in wanted for pair in found], bool)]
@@ -96,9 +97,10 @@ def natural(originals: pd.DataFrame, looks: pd.DataFrame, vectors: Path | None, 
     """The pairs among photos that nobody changed: every one that was joined is to be looked at."""
     began = time.process_time()
     pairs, refused = find_pairs(originals, looks, Path("/"), BITS, vectors)
+    pairs = pairs[pairs["reason"] != REFUSED]
     print(
         f"natural pairs of {len(originals)} photos: {refused + len(pairs)} candidates within {BITS} bits in some form, "
-        f"{refused} refused by the finer hash, {int(pairs['verified'].sum())} joined, "
+        f"{refused} refused, {int(pairs['verified'].sum())} joined, "
         f"{int((~pairs['verified']).sum())} for a person; {time.process_time() - began:.1f} CPU s"
     )
     if sheet:
@@ -107,16 +109,18 @@ def natural(originals: pd.DataFrame, looks: pd.DataFrame, vectors: Path | None, 
 
 def draw(pairs: pd.DataFrame, originals: pd.DataFrame, sheet: Path, most: int = 32, side: int = 180) -> None:
     """The first pairs side by side in one picture."""
-    blobs = originals.set_index("image_id")["blob"]
+    blobs = dict(zip(originals["image_id"], originals["blob"], strict=True))
     pairs = pairs.head(most)
     page = Image.new("RGB", (4 * (2 * side + 20), max(1, -(-len(pairs) // 4)) * (side + 30)), "white")
-    for at, row in enumerate(pairs.itertuples()):
+    for at, row in enumerate(pairs.to_dict("records")):
         x, y = at % 4 * (2 * side + 20), at // 4 * (side + 30)
-        for place, image_id in enumerate((row.image_id_a, row.image_id_b)):
+        for place, image_id in enumerate((row["image_id_a"], row["image_id_b"])):
             with Image.open(blobs[image_id]) as image:
                 image.thumbnail((side - 6, side - 6))
                 page.paste(image, (x + place * side, y + 24))
-        words = f"{row.how} {row.distance256} {row.detail:.2f} {row.reason if not row.verified else 'joined'}"
+        words = (
+            f"{row['how']} {row['distance256']} {row['detail']:.2f} {'joined' if row['verified'] else row['reason']}"
+        )
         ImageDraw.Draw(page).text((x, y + 4), words, fill="black", font_size=13)
     page.save(sheet)
 

@@ -11,6 +11,7 @@ import pandas as pd
 
 from curate.clean.decisions import KEYS, forget, put, take_back
 from curate.clean.tables import own_labels
+from curate.clean.twins import REFUSED
 from curate.pages.pen import Pen
 from curate.workspace import Workspace
 from schemas.errors import UserError
@@ -50,8 +51,8 @@ class _Known:
 
     pairs: dict[tuple[str, str], Pair]
     order: dict[str, list[tuple[str, str]]]
-    pictures: pd.DataFrame
-    listings: pd.Series
+    pictures: dict[str, dict[str, Any]]
+    listings: dict[str, int]
     labels: dict[str, tuple[str, ...]]
 
 
@@ -80,7 +81,7 @@ class Deck:
     def side(self, image_id: str) -> Side:
         """What is known of a picture."""
         known = self._known()
-        row = known.pictures.loc[image_id]
+        row = known.pictures[image_id]
         return Side(
             image_id, int(row["width_px"]), int(row["height_px"]), max(1, round(int(row["bytes"]) / 1000)),
             int(known.listings.get(image_id, 0)), known.labels.get(image_id, ()),
@@ -88,8 +89,8 @@ class Deck:
 
     def original(self, image_id: str) -> Path | None:
         """The file of a picture that is in some pair; None for any other."""
-        known = self._known()
-        return self.workspace.root / known.pictures.at[image_id, "blob"] if image_id in known.pictures.index else None
+        row = self._known().pictures.get(image_id)
+        return self.workspace.root / str(row["blob"]) if row else None
 
     def decided(self) -> dict[tuple[str, str], str]:
         """The decision of each pair that has one."""
@@ -137,16 +138,17 @@ def _read(workspace: Workspace) -> _Known:
     if not workspace.table("pairs").exists():
         raise UserError(f"{workspace.root}: no pairs were looked for yet; run `curate dedup` first")
     rows = PAIRS.read(workspace.table("pairs"))
+    rows = rows[rows["reason"] != REFUSED]
     ids = pd.unique(pd.concat([rows["image_id_a"], rows["image_id_b"]]))
     pictures = PICTURES.read(workspace.table("pictures")).set_index("image_id")
     pictures = pictures.loc[pictures.index.intersection(ids), ["blob", "bytes", "width_px", "height_px"]]
     rows = rows[rows["image_id_a"].isin(pictures.index) & rows["image_id_b"].isin(pictures.index)]
     cluster = CLUSTERS.read_if_there(workspace.table("clusters")).set_index("image_id")["cluster_id"]
-    labels = own_labels(workspace)
-    by_task = labels.groupby("image_id").apply(
-        lambda own: dict(zip(own["task"], own["label"], strict=True)), include_groups=False
-    ) if len(labels) else pd.Series(dtype=object)  # fmt: skip
-    found = [_pair(row, cluster, by_task.to_dict()) for row in rows.to_dict("records")]
+    labels: dict[str, dict[str, str]] = {}
+    for image_id, task, label in own_labels(workspace)[["image_id", "task", "label"]].itertuples(index=False):
+        labels.setdefault(image_id, {})[task] = label
+    home = dict(zip(cluster.index, cluster, strict=True))
+    found = [_pair({str(name): value for name, value in row.items()}, home, labels) for row in rows.to_dict("records")]
     likely = {
         pair.key: at for at, pair in enumerate(sorted(found, key=lambda p: (not p.conflict, p.distance256, p.key)))
     }
@@ -159,15 +161,15 @@ def _read(workspace: Workspace) -> _Known:
             "open": [key for key in likely if key not in certain],
             "joined": [key for key in likely if key in certain],
         },
-        pictures=pictures,
-        listings=listings,
-        labels={image_id: tuple(dict.fromkeys(own.values())) for image_id, own in by_task.items()},
+        pictures={str(image_id): dict(row) for image_id, row in pictures.to_dict("index").items()},
+        listings={str(image_id): int(count) for image_id, count in listings.items()},
+        labels={image_id: tuple(dict.fromkeys(own.values())) for image_id, own in labels.items()},
     )
 
 
-def _pair(row: dict[str, Any], cluster: pd.Series, labels: dict[str, dict[str, str]]) -> Pair:
+def _pair(row: dict[str, Any], home: dict[str, str], labels: dict[str, dict[str, str]]) -> Pair:
     a, b = (row[name] for name in KEYS)
-    together = cluster.get(a) is not None and cluster.get(a) == cluster.get(b)
+    together = a in home and home[a] == home.get(b)
     one, other = labels.get(a, {}), labels.get(b, {})
     torn = any(one[task] != other[task] for task in one.keys() & other.keys())
     return Pair(

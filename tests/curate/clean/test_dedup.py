@@ -180,6 +180,12 @@ def test_no_pictures_at_all_make_an_empty_table() -> None:
     assert run(pictures([])).clusters.empty
 
 
+def test_a_pair_that_was_refused_waits_for_nobody() -> None:
+    frame = pictures([BASE, flip(BASE, 3)], fine=[bytes(32), b"\xff" * 7 + bytes(25)])
+    pairs = twins(frame, 4).assign(reason="refused")
+    assert dedup(frame, seen(frame), CLUSTERS.empty(), pairs).unverified == 0
+
+
 def test_complete_link_asks_a_member_to_be_near_every_other() -> None:
     fan = [BASE, flip(BASE, 0, 1, 2, 3), flip(BASE, 10, 11, 12, 13)]  # both near the first, 8 bits from one another
     assert names(run(pictures(fan)).clusters) == {0: 0, 1: 0, 2: 0}
