@@ -161,7 +161,10 @@ def _read(workspace: Workspace) -> _Known:
             "open": [key for key in likely if key not in certain],
             "joined": [key for key in likely if key in certain],
         },
-        pictures={str(image_id): dict(row) for image_id, row in pictures.to_dict("index").items()},
+        pictures={
+            str(image_id): {str(name): value for name, value in row.items()}
+            for image_id, row in pictures.to_dict("index").items()
+        },
         listings={str(image_id): int(count) for image_id, count in listings.items()},
         labels={image_id: tuple(dict.fromkeys(own.values())) for image_id, own in labels.items()},
     )
