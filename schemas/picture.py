@@ -83,8 +83,11 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 
 def upright_size(image: Image.Image) -> tuple[int, int]:
     """Width and height as a person sees them, from the header alone."""
+    from PIL import Image
+
     try:
-        turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+        # Not the PNG's own getexif: it loads the pixels, and after a load that failed Pillow's next one finds no fault
+        turned = Image.Image.getexif(image).get(0x0112, 1) in (5, 6, 7, 8)
     except (SyntaxError, ValueError, TypeError, KeyError, OSError):
         turned = False
     return (image.height, image.width) if turned else (image.width, image.height)

@@ -71,6 +71,12 @@ PICTURES = Table(
         C("phash256", "bytes", "perceptual hash, 32 bytes; `curate check`", null=True),
         C("sharpness", "float64", "variance of the Laplacian of the gray picture at 128 px; low = blurred", null=True),
         C("brightness", "float64", "mean gray, 0 to 255; `curate check`", null=True),
+        C(
+            "blur",
+            "float64",
+            "variance of the Laplacian of all pixels; low = blurred; `curate check --blur`",
+            null=True,
+        ),
         _DROPPED,
     ),
 )
@@ -105,6 +111,44 @@ FAILURES = Table(
     ),
 )
 
+LOOKS = Table(
+    "looks",
+    ("image_id",),
+    "curate check",
+    (
+        _IMAGE_ID,
+        C("look_algo", "string", "name and version of the code; looks of different names never compare"),
+        C("mirror64", "uint64", "phash64 of the picture in a mirror"),
+        C("mirror256", "bytes", "phash256 of the picture in a mirror"),
+        C("inner64", "uint64", "phash64 without 6 % of each side"),
+        C("inner256", "bytes", "phash256 without 6 % of each side"),
+        C("trimmed64", "uint64", "phash64 without its plain border; missing where it has none", null=True),
+        C("trimmed256", "bytes", "phash256 without its plain border", null=True),
+        C("trimmed_mirror64", "uint64", "phash64 without its border, in a mirror", null=True),
+        C("trimmed_mirror256", "bytes", "phash256 without its border, in a mirror", null=True),
+        C("colors", "bytes", "mean Cb and Cr of 8 x 8 fields without the border, 128 bytes"),
+        C("inner_colors", "bytes", "the same without 6 % of each side"),
+    ),
+)
+
+PAIRS = Table(
+    "pairs",
+    ("image_id_a", "image_id_b"),
+    "curate dedup",
+    (
+        C("image_id_a", "string", "the smaller id of the pair"),
+        C("image_id_b", "string", "the larger id of the pair"),
+        C("how", "string", "in which form they are nearest: whole, trimmed (a border apart), mirror, trimmed_mirror, inner (cropped)"),
+        C("distance64", "int32", "bits of 64 between the hashes in that form"),
+        C("distance256", "int32", "bits of 256 between the fine hashes in that form"),
+        C("detail", "float64", "correlation of fine structure where they fit best, 1 = the same; missing = was not needed", null=True),
+        C("color", "float64", "mean difference of chroma in 8 x 8 fields, levels of 255", null=True),
+        C("similarity", "float64", "cosine of their vectors, where both have one", null=True),
+        C("verified", "bool", "true = near twins, in one cluster unless a person says otherwise"),
+        C("reason", "string", "why a person should look: what speaks against it; refused: nobody is asked", null=True),
+    ),
+)  # fmt: skip
+
 CLUSTERS = Table(
     "clusters",
     ("image_id",),
@@ -113,8 +157,24 @@ CLUSTERS = Table(
         _IMAGE_ID,
         C("cluster_id", "string", "the image_id of its first representative; permanent, a merge keeps the oldest"),
         C("representative", "bool", "true for the one picture of the cluster that people are asked about"),
-        C("kind", "string", "single (alone), verified (near twin), exact (same pixels), mirror"),
+        C(
+            "kind",
+            "string",
+            "single (alone), verified (near twin), trimmed (but for a border), cropped, mirror, decided (by a person), exact (same pixels)",
+        ),
         C("distance", "int32", "bits between this picture's hash and the representative's; 0 for itself"),
+    ),
+)
+
+CONFLICTS = Table(
+    "label_conflicts",
+    ("image_id", "task"),
+    "curate dedup",
+    (
+        _IMAGE_ID,
+        _TASK,
+        C("cluster_id", "string", "cluster whose pictures carry different labels"),
+        C("label", "string", "class key that this one of them carries"),
     ),
 )
 
@@ -474,7 +534,8 @@ LEAKS = Table(
 )
 
 TABLES = (
-    LISTINGS, PICTURES, APPEARANCES, FAILURES, CLUSTERS, DECISIONS, GOLD, TRUTH, HITS, VOTES, LABELS, GIVEN, EXCLUSIONS,
+    LISTINGS, PICTURES, APPEARANCES, FAILURES, LOOKS, PAIRS, CLUSTERS, CONFLICTS, DECISIONS, GOLD, TRUTH, HITS, VOTES, LABELS,
+    GIVEN, EXCLUSIONS,
     SPLITS, MANIFEST, PREDICTIONS, SELECTION, WORKERS, AGREEMENT, CONFUSIONS, PACK, LEDGER, EMBEDDINGS,
     LEAKS,
 )  # fmt: skip

@@ -52,8 +52,18 @@ class Pictures(_Part):
         64, ge=1, le=10_000, description="a shorter side below this drops the picture as too small"
     )
     max_megapixels: float = Field(50, gt=0, le=178, description="above this a picture is dropped unread")
+    max_aspect: float = Field(4, gt=1, le=100, description="longer by shorter side above this drops it as odd shape")
+    placeholder_listings: int = Field(
+        20, ge=0, description="a picture that so many listings show is a placeholder and is dropped; 0 = never"
+    )
+    keep: list[Literal["odd shape", "animated", "text only", "low information", "placeholder"]] = Field(
+        default_factory=list, description="kinds of pictures that count all the same"
+    )
     near_bits: int = Field(
-        4, ge=0, le=10, description="pictures within so many bits of pHash64 form a cluster (provisional)"
+        10,
+        ge=0,
+        le=10,
+        description="pictures within so many bits of pHash64, in some form, are compared as possible twins",
     )
 
 

@@ -1,27 +1,28 @@
-"""Pictures that look the same become clusters: near in 64 bits, verified in 256, gathered around a kept representative.
+"""Pictures that look the same become clusters, gathered around a kept representative; what a person decided stands above all.
 
 Stars and not chains: a member is near its representative, not merely near another member, so look-alike jeans do not pull
 in one another without end. What people have seen stays: a cluster keeps its id and its representative when new pictures
-come in, and two clusters that turn out to be one keep the older id.
+come in, and two clusters that turn out to be one keep the older id. Nothing is removed here: only equal pixels are, by
+`curate check`.
 """
 
 from __future__ import annotations
 
-import getpass
 from collections import defaultdict
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
-from curate.clean.check import SAME, read_some
-from curate.neighbors import degenerate, distance256, near_pairs
-from curate.workspace import Workspace, now
+from curate.clean.check import SAME
+from curate.clean.twins import FORMS, REFUSED
+from curate.neighbors import degenerate
 from schemas.errors import UserError
-from schemas.tables import APPEARANCES, CLUSTERS, DECISIONS, LEAKS, PICTURES
+from schemas.tables import CLUSTERS
 
-VERIFY_BITS = 48  # of 256; among real pairs within 10 bits of 64 this left one false one (provisional)
+LINKS = ("star", "complete")
+KIND = {"whole": "verified", "trimmed": "trimmed", "mirror": "mirror", "trimmed_mirror": "mirror", "inner": "cropped"}
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,14 @@ class Dedup:
     clusters: pd.DataFrame
     pictures: int  # that count
     groups: int  # clusters of more than one picture that counts
-    verified: int  # pairs near in 64 bits and in 256
-    unverified: int  # pairs near in 64 bits only: not joined
+    verified: int  # pairs that proved to be twins
+    unverified: int  # pairs that wait for a person
     degenerate: int  # pictures whose hash says too little to compare
     bridges: int  # new pictures near two clusters that are not near each other; they joined the nearer one
     merged: int  # clusters that became part of an older one
     joined: int = 0  # of them because a person said that two pictures are the same
+    parted: int = 0  # pictures that left a cluster because a person said different
+    contradictions: int = 0  # `same` decisions that others, of `different`, do not allow
 
 
 @dataclass
@@ -46,48 +49,77 @@ class _Star:
     cluster_id: str
     center: int
     members: list[int]
+    decided: set[int] = field(default_factory=set)  # members that a person put here
+
+
+@dataclass(frozen=True)
+class _Ties:
+    """What is known of pairs of positions: twins and how far apart they are, and what a person called the same or different."""
+
+    near: dict[int, dict[int, tuple[int, str]]]  # distance256, how
+    same: list[tuple[int, int]]
+    apart: dict[int, set[int]]
+
+    def are_near(self, a: int, b: int) -> bool:
+        """Whether two pictures are twins and no person said otherwise."""
+        return b in self.near.get(a, ()) and b not in self.apart.get(a, ())
+
+    def torn(self, members: list[int], others: list[int]) -> bool:
+        """Whether a person called some member and some other one different."""
+        return any(not self.apart[member].isdisjoint(others) for member in members if member in self.apart)
 
 
 def dedup(
     pictures: pd.DataFrame,
     first_seen: pd.Series,
     before: pd.DataFrame,
-    bits: int = 4,
-    verify_bits: int = VERIFY_BITS,
+    pairs: pd.DataFrame,
     decisions: pd.DataFrame | None = None,
+    labeled: frozenset[str] = frozenset(),
+    link: str = "star",
 ) -> Dedup:
     """Put every picture that counts into exactly one cluster, alone if nothing is like it; exact copies go with their twin.
 
     Args:
         pictures: checked PICTURES.
         first_seen: time by image_id.
-        before: CLUSTERS of the last run, empty at first. Its clusters stay together and keep id and representative.
-        bits: 64-bit hashes at most so far apart are candidates.
-        verify_bits: 256-bit hashes at most so far apart make a candidate a near twin.
-        decisions: DECISIONS. Clusters of two pictures that are the same become one, whatever their hashes say.
+        before: CLUSTERS of the last run, empty at first. Its clusters stay together and keep id and representative, but for
+            what a person decided since.
+        pairs: PAIRS of the pictures.
+        decisions: DECISIONS. `same` makes one cluster of two, whatever the hashes say; `different` keeps two apart.
+        labeled: image_ids that have a label: they represent others first.
+        link: star = a member is near its representative; complete = near every member, for smaller and surer clusters.
     """
-    kept = _best_first(pictures, first_seen)
-    near, verified, unverified = _neighbors(kept, bits, verify_bits)
-    stars, merged = _old_stars(kept, before, near, first_seen)
-    bridges = _gather(kept, stars, near)
-    stars, joined = _join_decided(kept, stars, decisions, first_seen)
-    clusters = _table(kept, stars)
-    copies = _exact_copies(pictures, clusters)
+    if link not in LINKS:
+        raise UserError(f"link {link!r} is not known; it can be {' or '.join(LINKS)}")
+    kept = _best_first(pictures, first_seen, labeled)
+    ties = _ties(kept, pairs, decisions)
+    stars, merged = _old_stars(kept, before, ties, first_seen, link)
+    parted = _part(kept, stars, ties)
+    bridges = _gather(kept, stars, ties, link)
+    stars, joined, contradictions = _join_decided(stars, ties, first_seen)
+    clusters = _table(kept, stars, ties)
+    known = set(before["cluster_id"])
     return Dedup(
-        clusters=CLUSTERS.check(pd.concat([clusters, copies], ignore_index=True)),
+        clusters=CLUSTERS.check(pd.concat([clusters, _exact_copies(pictures, clusters)], ignore_index=True)),
         pictures=len(kept),
         groups=sum(len(star.members) > 1 for star in stars),
-        verified=verified,
-        unverified=unverified,
+        verified=int(pairs["verified"].sum()),
+        unverified=_waiting(pairs, decisions),
         degenerate=int(degenerate(kept["phash64"].to_numpy(np.uint64)).sum()),
         bridges=bridges,
-        merged=merged + joined,
-        joined=joined,
+        merged=merged + len(joined & known),
+        joined=len(joined & known),
+        parted=parted,
+        contradictions=contradictions,
     )
 
 
-def _best_first(pictures: pd.DataFrame, first_seen: pd.Series) -> pd.DataFrame:
-    """The pictures that count, in the order in which they may represent others: resolution, then oldest, then id."""
+def _best_first(pictures: pd.DataFrame, first_seen: pd.Series, labeled: frozenset[str]) -> pd.DataFrame:
+    """The pictures that count, in the order in which they may represent others.
+
+    Labeled ones first, then resolution, bytes per pixel (of equal size: the one that lost less), oldest, id.
+    """
     kept = pictures[pictures["dropped"].isna()]
     if (bare := kept["phash64"].isna()).any():
         raise UserError(f"{int(bare.sum())} pictures are not checked yet; run `curate check` first")
@@ -95,41 +127,69 @@ def _best_first(pictures: pd.DataFrame, first_seen: pd.Series) -> pd.DataFrame:
         found = ", ".join(sorted(kept["hash_algo"].unique()))
         raise UserError(f"hashes of different kinds do not compare ({found}); run `curate check` again")
     size = kept["width_px"].astype("int64") * kept["height_px"].astype("int64")
-    ranked = kept.assign(size=-size, seen=kept["image_id"].map(first_seen))
-    return ranked.sort_values(["size", "seen", "image_id"]).reset_index(drop=True)
+    ranked = kept.assign(
+        bare=~kept["image_id"].isin(labeled),
+        size=-size,
+        thin=-kept["bytes"] / size,
+        seen=kept["image_id"].map(first_seen),
+    )
+    return ranked.sort_values(["bare", "size", "thin", "seen", "image_id"]).reset_index(drop=True)
 
 
-def _neighbors(kept: pd.DataFrame, bits: int, verify_bits: int) -> tuple[dict[int, dict[int, int]], int, int]:
-    """For each position its verified neighbors and their distance in 64 bits; the counts of verified and other pairs."""
-    hashes = kept["phash64"].to_numpy(np.uint64)
-    usable = np.flatnonzero(~degenerate(hashes))
-    i, j, distance = near_pairs(hashes[usable], bits)
-    i, j = usable[i], usable[j]
-    fine = np.frombuffer(b"".join(kept["phash256"]), np.uint8).reshape(-1, 32)
-    same = distance256(fine[i], fine[j]) <= verify_bits
-    near: dict[int, dict[int, int]] = defaultdict(dict)
-    for a, b, d in zip(i[same].tolist(), j[same].tolist(), distance[same].tolist(), strict=True):
-        near[a][b] = near[b][a] = d
-    return near, int(same.sum()), int((~same).sum())
+def _ties(kept: pd.DataFrame, pairs: pd.DataFrame, decisions: pd.DataFrame | None) -> _Ties:
+    position = {image_id: at for at, image_id in enumerate(kept["image_id"])}
+    near: dict[int, dict[int, tuple[int, str]]] = defaultdict(dict)
+    twins = pairs[pairs["verified"].astype(bool)]
+    for a, b, far, how in zip(
+        twins["image_id_a"], twins["image_id_b"], twins["distance256"].tolist(), twins["how"], strict=True
+    ):
+        if a in position and b in position:
+            i, j = position[a], position[b]
+            near[i][j] = near[j][i] = (far, how)
+    same: list[tuple[int, int]] = []
+    apart: dict[int, set[int]] = defaultdict(set)
+    if decisions is not None:
+        rows = decisions.sort_values(["image_id_a", "image_id_b"])
+        for a, b, said in zip(rows["image_id_a"], rows["image_id_b"], rows["decision"], strict=True):
+            if a not in position or b not in position:
+                continue
+            i, j = position[a], position[b]
+            if said == "same":
+                same.append((i, j))
+            else:
+                apart[i].add(j)
+                apart[j].add(i)
+    return _Ties(near, same, apart)
+
+
+def _waiting(pairs: pd.DataFrame, decisions: pd.DataFrame | None) -> int:
+    """How many pairs are not verified and not decided."""
+    keys = ["image_id_a", "image_id_b"]
+    asks = ~pairs["verified"].astype(bool) & (pairs["reason"] != REFUSED)
+    waiting = pd.MultiIndex.from_frame(pairs.loc[asks, keys])
+    if decisions is None or decisions.empty:
+        return len(waiting)
+    return int((~waiting.isin(pd.MultiIndex.from_frame(decisions[keys]))).sum())
 
 
 def _old_stars(
-    kept: pd.DataFrame, before: pd.DataFrame, near: dict[int, dict[int, int]], first_seen: pd.Series
+    kept: pd.DataFrame, before: pd.DataFrame, ties: _Ties, first_seen: pd.Series, link: str
 ) -> tuple[list[_Star], int]:
-    """The clusters of the last run, oldest first, those whose representatives are near twins merged; how many were merged."""
+    """The clusters of the last run, oldest first, those whose representatives are near twins merged; how many were merged.
+
+    Members that a person had put there are free: they come back if the decision still stands.
+    """
     position = {image_id: at for at, image_id in enumerate(kept["image_id"])}
-    before = before[before["image_id"].isin(position)]
+    before = before[before["image_id"].isin(position) & (before["kind"] != "decided")]
     stars = []
     for cluster_id, rows in before.groupby("cluster_id", sort=True):
         members = sorted(position[image_id] for image_id in rows["image_id"])
         leaders = [position[image_id] for image_id in rows.loc[rows["representative"], "image_id"]]
         stars.append(_Star(str(cluster_id), leaders[0] if leaders else members[0], members))  # it may be dropped by now
-    seen = first_seen.to_dict()
-    latest = max(seen.values(), default=pd.Timestamp(0, tz="UTC"))
-    stars.sort(key=lambda star: (seen.get(star.cluster_id, latest), star.cluster_id))
+    stars.sort(key=_age(first_seen))
     result: list[_Star] = []
     for star in stars:
-        older = next((other for other in result if star.center in near.get(other.center, ())), None)
+        older = next((other for other in result if _fit_together(star, other, ties, link)), None)
         if older:
             older.members += star.members
         else:
@@ -137,7 +197,37 @@ def _old_stars(
     return result, len(stars) - len(result)
 
 
-def _gather(kept: pd.DataFrame, stars: list[_Star], near: dict[int, dict[int, int]]) -> int:
+def _fit_together(star: _Star, older: _Star, ties: _Ties, link: str) -> bool:
+    if not ties.are_near(star.center, older.center) or ties.torn(star.members, older.members):
+        return False
+    return link == "star" or all(ties.are_near(a, b) for a in star.members for b in older.members)
+
+
+def _age(first_seen: pd.Series) -> Callable[[_Star], tuple[pd.Timestamp, str]]:
+    """Sorts stars by when their first representative came in."""
+    latest = max(first_seen, default=pd.Timestamp(0, tz="UTC"))
+    return lambda star: (first_seen.get(star.cluster_id, latest), star.cluster_id)
+
+
+def _part(kept: pd.DataFrame, stars: list[_Star], ties: _Ties) -> int:
+    """Take out of each old cluster the members that a person told apart from it; returns how many left.
+
+    Of two that are different the representative stays, else the better picture. Who left is gathered anew.
+    """
+    ids = kept["image_id"]
+    left = 0
+    for star in stars:
+        staying, leaving = [star.center], list[int]()
+        for member in sorted(set(star.members) - {star.center}):
+            (leaving if ties.torn([member], staying) else staying).append(member)
+        star.members = sorted(staying)
+        left += len(leaving)
+        if star.cluster_id in set(ids.iloc[leaving]):  # the picture that gave the name leaves with it
+            star.cluster_id = str(ids.iloc[star.center])
+    return left
+
+
+def _gather(kept: pd.DataFrame, stars: list[_Star], ties: _Ties, link: str) -> int:
     """Put the pictures without a cluster into the nearest star, or let them begin one; returns how many were near several."""
     taken = {member for star in stars for member in star.members}
     at_center = {star.center: star for star in stars}
@@ -146,10 +236,11 @@ def _gather(kept: pd.DataFrame, stars: list[_Star], near: dict[int, dict[int, in
     for at, image_id in enumerate(kept["image_id"]):
         if at in taken:
             continue
-        reach = sorted((distance, other) for other, distance in near.get(at, {}).items() if other in at_center)
+        near = ((far, other) for other, (far, _) in ties.near.get(at, {}).items() if other in at_center)
+        reach = [other for _, other in sorted(near) if _may_join(at, at_center[other], ties, link)]
         if reach:
-            at_center[reach[0][1]].members.append(at)
-            bridges += sum(other not in fresh for _, other in reach) > 1
+            at_center[reach[0]].members.append(at)
+            bridges += sum(other not in fresh for other in reach) > 1
         else:
             stars.append(_Star(image_id, at, [at]))
             at_center[at] = stars[-1]
@@ -157,29 +248,36 @@ def _gather(kept: pd.DataFrame, stars: list[_Star], near: dict[int, dict[int, in
     return bridges
 
 
-def _join_decided(
-    kept: pd.DataFrame, stars: list[_Star], decisions: pd.DataFrame | None, first_seen: pd.Series
-) -> tuple[list[_Star], int]:
-    """The stars with those merged that hold two pictures of which a person said `same`; the older one keeps its id."""
-    if decisions is None:
-        return stars, 0
-    position = {image_id: at for at, image_id in enumerate(kept["image_id"])}
+def _may_join(at: int, star: _Star, ties: _Ties, link: str) -> bool:
+    if ties.torn([at], star.members):
+        return False
+    return link == "star" or all(ties.are_near(at, member) for member in star.members)
+
+
+def _join_decided(stars: list[_Star], ties: _Ties, first_seen: pd.Series) -> tuple[list[_Star], set[str], int]:
+    """The stars with those merged that hold two pictures of which a person said `same`; the older one keeps its id.
+
+    Returns them, the ids that are gone, and how many decisions were not followed because of a `different`.
+    """
     home = {member: star for star in stars for member in star.members}
-    same = decisions[(decisions["decision"] == "same")].sort_values(["image_id_a", "image_id_b"])
+    age = _age(first_seen)
     gone: set[str] = set()
-    latest = max(first_seen, default=pd.Timestamp(0, tz="UTC"))
-    for a, b in zip(same["image_id_a"], same["image_id_b"], strict=True):
-        if a not in position or b not in position or home[position[a]] is home[position[b]]:
+    against = 0
+    for a, b in ties.same:
+        if home[a] is home[b]:
             continue
-        pair = home[position[a]], home[position[b]]
-        older, newer = sorted(pair, key=lambda star: (first_seen.get(star.cluster_id, latest), star.cluster_id))
+        older, newer = sorted((home[a], home[b]), key=age)
+        if ties.torn(older.members, newer.members):
+            against += 1
+            continue
         older.members += newer.members
+        older.decided |= set(newer.members)
         home.update(dict.fromkeys(newer.members, older))
         gone.add(newer.cluster_id)
-    return [star for star in stars if star.cluster_id not in gone], len(gone)
+    return [star for star in stars if star.cluster_id not in gone], gone, against
 
 
-def _table(kept: pd.DataFrame, stars: list[_Star]) -> pd.DataFrame:
+def _table(kept: pd.DataFrame, stars: list[_Star], ties: _Ties) -> pd.DataFrame:
     """The stars as rows of CLUSTERS."""
     hashes = kept["phash64"].to_numpy(np.uint64)
     ids = kept["image_id"].to_numpy()
@@ -188,13 +286,22 @@ def _table(kept: pd.DataFrame, stars: list[_Star]) -> pd.DataFrame:
             "image_id": ids[member],
             "cluster_id": star.cluster_id,
             "representative": member == star.center,
-            "kind": "verified" if len(star.members) > 1 else "single",
+            "kind": _kind(member, star, ties),
             "distance": int(np.bitwise_count(hashes[member] ^ hashes[star.center])),
         }
         for star in stars
         for member in star.members
     ]
     return CLUSTERS.frame(rows)
+
+
+def _kind(member: int, star: _Star, ties: _Ties) -> str:
+    """How a member came to its cluster."""
+    if len(star.members) == 1:
+        return "single"
+    if member in star.decided:
+        return "decided"
+    return KIND[ties.near.get(member, {}).get(star.center, (0, FORMS[0]))[1]]
 
 
 def _exact_copies(pictures: pd.DataFrame, clusters: pd.DataFrame) -> pd.DataFrame:
@@ -208,65 +315,3 @@ def _exact_copies(pictures: pd.DataFrame, clusters: pd.DataFrame) -> pd.DataFram
         if isinstance(home, str)
     ]
     return CLUSTERS.frame(rows)
-
-
-def dedup_workspace(workspace: Workspace, again: bool = False) -> Dedup:
-    """Cluster the workspace's pictures and write CLUSTERS; with `again` the clusters there are are forgotten.
-
-    The pictures are shared by all tasks, so the widest `near_bits` of them decides.
-    """
-    pictures = read_some(workspace.table("pictures"))
-    first_seen = APPEARANCES.read(workspace.table("appearances")).groupby("image_id")["first_seen_at"].min()
-    path = workspace.table("clusters")
-    before = CLUSTERS.empty() if again else CLUSTERS.read_if_there(path)
-    bits = max((workspace.task(name).pictures.near_bits for name in workspace.tasks()), default=4)
-    done = dedup(pictures, first_seen, before, bits, decisions=DECISIONS.read_if_there(workspace.table("decisions")))
-    CLUSTERS.write(done.clusters, path)
-    return done
-
-
-def decide_same(workspace: Workspace, leaks: Path) -> int:
-    """Write the twins of a LEAKS table (its look-alikes are not) into DECISIONS as `same`; returns how many are new.
-
-    Raises UserError when a picture of a pair is not in this workspace. What was decided before stays.
-    """
-    found = LEAKS.read(leaks)
-    twins = found[found["kind"] != "look-alike"]
-    ids = set(PICTURES.read(workspace.table("pictures"))["image_id"])
-    stray = twins[~twins["image_id"].isin(ids) | ~twins["other_id"].isin(ids)]
-    if len(stray):
-        raise UserError(
-            f"{leaks}: {len(stray)} of {len(twins)} pairs are not of this workspace, such as {stray['path'].iloc[0]}"
-        )
-    path = workspace.table("decisions")
-    before = DECISIONS.read_if_there(path)
-    pairs = twins[["image_id", "other_id"]]
-    rows = pd.DataFrame(
-        {
-            "image_id_a": pairs.min(axis=1),
-            "image_id_b": pairs.max(axis=1),
-            "decision": "same",
-            "decided_by": f"{getpass.getuser()}, {leaks.name}",
-            "decided_at": now(),
-        }
-    )
-    every = pd.concat([before, DECISIONS.check(rows)], ignore_index=True) if len(rows) else before
-    every = every.drop_duplicates(["image_id_a", "image_id_b"])
-    DECISIONS.write(every, path)
-    return len(every) - len(before)
-
-
-def describe(done: Dedup) -> str:
-    """What came out, in one line."""
-    said = [
-        f"{done.pictures} pictures in {done.clusters['cluster_id'].nunique()} clusters",
-        f"{done.groups} of them with near twins",
-        f"{done.verified} pairs verified, {done.unverified} candidates not verified and left apart",
-    ]
-    notes = (
-        (done.degenerate, "hashes with too little in them to compare"),
-        (done.merged, "clusters merged into an older one"),
-        (done.joined, "of them as decided by a person"),
-        (done.bridges, "pictures near two clusters"),
-    )
-    return "; ".join(said + [f"{count} {what}" for count, what in notes if count])

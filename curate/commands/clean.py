@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import getpass
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from curate.commands.options import WorkspaceOption
+from curate.commands.options import BrowserOption, ByOption, JsonOption, PortOption, WorkspaceOption
 
 EngineOption = Annotated[
     Literal["pool", "daft"],
@@ -29,6 +30,9 @@ def check_command(
     again: Annotated[bool, typer.Option("--again", help="Look at every picture anew, not only at new ones.")] = False,
     engine: EngineOption = "pool",
     ray: RayOption = None,
+    blur: Annotated[
+        bool, typer.Option("--blur", help="Decode all pixels and fill the column blur; slower, for JPEGs by far.")
+    ] = False,
     workspace: WorkspaceOption = None,
 ) -> None:
     """Open every new picture, measure and hash it, and drop with a reason what does not count."""
@@ -38,9 +42,11 @@ def check_command(
 
     here, where = open_workspace(workspace), Engine(engine, ray)
     with here.lock("curate check"):
-        looked, pictures = check_workspace(here, again, where)
+        looked, pictures = check_workspace(here, again, blur, where)
         path = here.table("pictures")
-        here.log("check", [path], [path], looked=looked, kept=int(pictures["dropped"].isna().sum()))
+        here.log(
+            "check", [path], [path, here.table("looks")], looked=looked, kept=int(pictures["dropped"].isna().sum())
+        )
     typer.echo(f"{looked} pictures checked; {describe(pictures)} -> {path}")
 
 
@@ -62,28 +68,50 @@ def hash_command(
 
 
 def dedup_command(
-    again: Annotated[bool, typer.Option("--again", help="Forget the clusters there are and begin anew.")] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Forget the pairs and clusters there are and begin anew; decisions stay.")
+    ] = False,
     same: Annotated[
         Path | None,
         typer.Option(help="The table of `curate leaks --out`: its twins are the same, whatever their hashes say."),
     ] = None,
+    link: Annotated[
+        str,
+        typer.Option(help="star: a member is near the cluster's representative; complete: near every member."),
+    ] = "star",
+    review: Annotated[
+        bool,
+        typer.Option("--review", help="Open a page where you merge or separate what is not certain. Ctrl-C ends it."),
+    ] = False,
+    by: ByOption = None,
+    port: PortOption = 0,
+    no_browser: BrowserOption = False,
+    as_json: JsonOption = False,
     workspace: WorkspaceOption = None,
 ) -> None:
     """Put pictures that look the same into clusters; people are asked about one of each."""
-    from curate.clean.dedup import decide_same, dedup_workspace, describe
+    from curate.clean.decisions import decide_same
+    from curate.clean.review.serve import review_pairs
+    from curate.clean.tables import dedup_workspace, describe, describe_conflicts
     from curate.workspace import open_workspace
 
     here = open_workspace(workspace)
+    if review:
+        decided = review_pairs(here, by or getpass.getuser(), port, as_json, not no_browser)
+        typer.echo(f"{decided}. Next: curate dedup", err=as_json)
+        return
     with here.lock("curate dedup"):
         if same:
             typer.echo(f"{decide_same(here, same)} pairs decided to be the same -> {here.table('decisions')}")
-        done = dedup_workspace(here, again)
+        done, conflicts = dedup_workspace(here, again, link)
         path = here.table("clusters")
         here.log(
             "dedup",
-            [here.table("pictures"), *([same] if same else [])],
-            [path],
+            [here.table("pictures"), here.table("looks"), *([same] if same else [])],
+            [path, here.table("pairs"), here.table("label_conflicts")],
             pictures=done.pictures,
             unverified=done.unverified,
         )
     typer.echo(f"{describe(done)} -> {path}")
+    if said := describe_conflicts(conflicts):
+        typer.echo(f"{said} -> {here.table('label_conflicts')}")

@@ -11,12 +11,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from curate.commands.options import EndpointOption, SeedOption, TaskOption, WorkspaceOption
+from curate.commands.options import (
+    BrowserOption,
+    ByOption,
+    EndpointOption,
+    JsonOption,
+    PortOption,
+    SeedOption,
+    TaskOption,
+    WorkspaceOption,
+)
 from schemas.errors import UserError
 
 if TYPE_CHECKING:
     from curate.crowd.desk.facts import Facts
-    from curate.crowd.desk.pen import Pen
+    from curate.pages.pen import Pen
     from curate.workspace import Workspace
     from schemas.question import TaskPage
     from schemas.task import Task
@@ -33,14 +42,6 @@ def register(app: typer.Typer) -> None:
     gold.command("label")(gold_label_command)
 
 
-PortOption = Annotated[
-    int, typer.Option("--port", min=0, max=65535, help="Port on this machine to listen on; 0 = a free one.")
-]
-BrowserOption = Annotated[
-    bool, typer.Option("--no-browser", help="Only print the address; do not open it in a browser.")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON line with the address, for scripts.")]
-ByOption = Annotated[str | None, typer.Option("--by", help="Who decides; default: your name on this machine.")]
 SourceOption = Annotated[
     str | None, typer.Option(help="Count only crowd, simulated or imported votes; they are never mixed.")
 ]
@@ -59,10 +60,10 @@ def desk_command(
     """Open the dashboard: answers, spend, agreement, workers, disputes; approve, reject, bonus, block. Ctrl-C ends it."""
     from curate.crowd.desk.deck import Disputes
     from curate.crowd.desk.facts import disputes
-    from curate.crowd.desk.pen import Pen
     from curate.crowd.desk.room import Crowd, Room
     from curate.crowd.desk.serve import serve
     from curate.crowd.requester import Requester
+    from curate.pages.pen import Pen
     from curate.workspace import open_workspace
 
     here = open_workspace(workspace)
@@ -96,7 +97,7 @@ def adjudicate_command(
 ) -> None:
     """Show an expert the pictures whose votes do not agree; an expert's label wins, and `curate aggregate` says so."""
     from curate.crowd.desk.deck import Disputes
-    from curate.crowd.desk.pen import Pen
+    from curate.pages.pen import Pen
     from curate.workspace import open_workspace
 
     here = open_workspace(workspace)
@@ -136,8 +137,8 @@ def gold_label_command(
 
     from curate.crowd import journal
     from curate.crowd.desk.deck import GoldToBe
-    from curate.crowd.desk.pen import Pen
     from curate.crowd.gold import USES
+    from curate.pages.pen import Pen
     from curate.workspace import open_workspace
     from schemas.tables import CLUSTERS, PICTURES
 

@@ -30,6 +30,15 @@ EndpointOption = Annotated[
     ),
 ]
 
+PortOption = Annotated[
+    int, typer.Option("--port", min=0, max=65535, help="Port on this machine to listen on; 0 = a free one.")
+]
+BrowserOption = Annotated[
+    bool, typer.Option("--no-browser", help="Only print the address; do not open it in a browser.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON line with the address, for scripts.")]
+ByOption = Annotated[str | None, typer.Option("--by", help="Who decides; default: your name on this machine.")]
+
 
 def agree_first(yes: bool, question: str) -> None:
     """Go on when a person says yes; raises UserError when they do not, or when nobody is there to ask."""

@@ -12,10 +12,10 @@ from starlette.staticfiles import StaticFiles
 
 from curate.crowd.desk import cards, dashboard
 from curate.crowd.desk.actions import Actions
-from curate.crowd.desk.guard import Guard, Secrets
 from curate.crowd.desk.room import Room
 from curate.crowd.desk.visit import Visit, go, route, server_static
 from curate.crowd.server.pictures import display_copy
+from curate.pages.guard import Guard, Secrets
 
 
 def make_app(room: Room, secret: Secrets) -> Starlette:

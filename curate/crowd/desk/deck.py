@@ -20,7 +20,7 @@ from schemas.tables import GIVEN, GOLD
 if TYPE_CHECKING:
     import pandas as pd
 
-    from curate.crowd.desk.pen import Pen
+    from curate.pages.pen import Pen
     from schemas.task import Task
 
 EXPERT = "expert"  # the source of a label that wins over votes

@@ -12,8 +12,8 @@ from curate.crowd.server.pictures import has_picture
 if TYPE_CHECKING:
     from curate.crowd.desk.deck import Deck
     from curate.crowd.desk.facts import Facts
-    from curate.crowd.desk.pen import Pen
     from curate.crowd.requester import Requester
+    from curate.pages.pen import Pen
     from curate.workspace import Workspace
     from schemas.question import TaskPage
     from schemas.task import Task

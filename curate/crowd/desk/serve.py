@@ -1,66 +1,12 @@
-"""Run the desk on loopback: its address is printed, and opened; Ctrl-C and SIGTERM end it with code 0."""
+"""Run the desk on loopback."""
 
 from __future__ import annotations
 
-import contextlib
-import json
-import logging
-import signal
-import socket
-import sys
-import webbrowser
-from collections.abc import Iterator
-
-import uvicorn
-
 from curate.crowd.desk.app import make_app
-from curate.crowd.desk.guard import Secrets
 from curate.crowd.desk.room import Room
-from curate.crowd.server.serve import listen
-
-GRACE = 5  # seconds that open requests have to end after a signal
-
-
-class _Server(uvicorn.Server):
-    """uvicorn that says when it answers, and that ends well when a signal ends it (its own way is to die of it)."""
-
-    url = ""
-    as_json = False
-    browser = False
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self.started:
-            print(json.dumps({"url": self.url}) if self.as_json else f"{self.url}\nCtrl-C ends it", flush=True)
-            if self.browser:
-                webbrowser.open(self.url)
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGTERM, signal.SIGINT)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+from curate.pages.serve import serve as serve_pages
 
 
 def serve(room: Room, port: int, as_json: bool, browser: bool) -> None:
     """Serve until SIGTERM or Ctrl-C. Raises UserError when the port is taken."""
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-    with listen("127.0.0.1", port) as listening:
-        secret = Secrets(listening.getsockname()[1])
-        config = uvicorn.Config(
-            make_app(room, secret),
-            log_config=None,
-            log_level="warning",
-            access_log=False,  # it would hold the token
-            timeout_graceful_shutdown=GRACE,
-            server_header=False,
-            ws="none",
-        )
-        server = _Server(config)
-        server.url, server.as_json, server.browser = secret.url, as_json, browser and not as_json
-        server.run(sockets=[listening])
+    serve_pages(lambda secret: make_app(room, secret), port, as_json, browser)

@@ -20,8 +20,8 @@ from curate.crowd.server.texts import choose_language, words
 from schemas.errors import UserError
 
 if TYPE_CHECKING:
-    from curate.crowd.desk.guard import Secrets
     from curate.crowd.desk.room import Room
+    from curate.pages.guard import Secrets
 
 _HERE = Path(__file__).parent
 SHEETS = ("pages.css", "sheet.css")  # of the labeling page, whose look and classes these pages share

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,9 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.clean.dedup import dedup
+from curate.clean.dedup import Dedup, dedup
+from curate.clean.looks import LOOK_ALGO
+from curate.clean.twins import find_pairs
 from schemas.errors import UserError
-from schemas.tables import CLUSTERS, PICTURES
+from schemas.tables import CLUSTERS, DECISIONS, LOOKS, PAIRS, PICTURES
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 BASE = int("a5c3" * 4, 16)  # half of its bits set
@@ -45,8 +49,46 @@ def flip(value: int, *bits: int) -> int:
     return value
 
 
-def run(frame: pd.DataFrame, before: pd.DataFrame | None = None, bits: int = 4):
-    return dedup(frame, seen(frame), CLUSTERS.empty() if before is None else before, bits)
+def looks(frame: pd.DataFrame) -> pd.DataFrame:
+    """How pictures look that have no border, are like nothing in a mirror, and are all of one color."""
+    return LOOKS.frame(
+        {
+            "image_id": i,
+            "look_algo": LOOK_ALGO,
+            "mirror64": 0,
+            "mirror256": bytes(32),
+            "inner64": 0,
+            "inner256": bytes(32),
+            "colors": bytes(128),
+            "inner_colors": bytes(128),
+        }
+        for i in frame["image_id"]
+    )
+
+
+def twins(frame: pd.DataFrame, bits: int) -> pd.DataFrame:
+    """PAIRS of the pictures that count, by their hashes alone."""
+    kept = frame[frame["dropped"].isna()]
+    return find_pairs(kept, looks(kept), Path("/nowhere"), bits)[0]
+
+
+def run(frame: pd.DataFrame, before: pd.DataFrame | None = None, bits: int = 4, **more: Any) -> Dedup:
+    before = CLUSTERS.empty() if before is None else before
+    pairs = twins(frame, bits) if frame["phash64"].notna().all() else PAIRS.empty()
+    return dedup(frame, seen(frame), before, pairs, **more)
+
+
+def decided(*pairs: tuple[int, int, str]) -> pd.DataFrame:
+    return DECISIONS.frame(
+        {
+            "image_id_a": f"{a:064x}",
+            "image_id_b": f"{b:064x}",
+            "decision": said,
+            "decided_by": "Ana",
+            "decided_at": START,
+        }
+        for a, b, said in pairs
+    )
 
 
 def names(clusters: pd.DataFrame) -> dict[int, int]:
@@ -67,7 +109,7 @@ def test_twins_share_a_cluster_and_the_largest_represents_them() -> None:
 def test_a_candidate_that_the_finer_hash_refuses_stays_apart_and_is_counted() -> None:
     done = run(pictures([BASE, flip(BASE, 3)], fine=[bytes(32), b"\xff" * 7 + bytes(25)]))
     assert names(done.clusters) == {0: 0, 1: 1}
-    assert (done.verified, done.unverified) == (0, 1)
+    assert (done.verified, done.unverified) == (0, 1)  # it waits for a person
 
 
 def test_a_chain_does_not_pull_in_what_is_far_from_the_representative() -> None:
@@ -136,6 +178,101 @@ def test_unchecked_pictures_are_sent_to_check_first() -> None:
 
 def test_no_pictures_at_all_make_an_empty_table() -> None:
     assert run(pictures([])).clusters.empty
+
+
+def test_a_pair_that_was_refused_waits_for_nobody() -> None:
+    frame = pictures([BASE, flip(BASE, 3)], fine=[bytes(32), b"\xff" * 7 + bytes(25)])
+    pairs = twins(frame, 4).assign(reason="refused")
+    assert dedup(frame, seen(frame), CLUSTERS.empty(), pairs).unverified == 0
+
+
+def test_complete_link_asks_a_member_to_be_near_every_other() -> None:
+    fan = [BASE, flip(BASE, 0, 1, 2, 3), flip(BASE, 10, 11, 12, 13)]  # both near the first, 8 bits from one another
+    assert names(run(pictures(fan)).clusters) == {0: 0, 1: 0, 2: 0}
+    assert names(run(pictures(fan), link="complete").clusters) == {0: 0, 1: 0, 2: 2}
+    with pytest.raises(UserError, match="star or complete"):
+        run(pictures(fan), link="chain")
+
+
+@pytest.mark.parametrize(
+    ("sizes", "weights", "labeled", "best"),
+    [
+        ([100, 200], [9, 9], [0], 0),  # a label goes before resolution
+        ([100, 200], [900, 9], [], 1),  # resolution before bytes
+        ([100, 100], [9, 900], [], 1),  # bytes a pixel before age
+        ([100, 100], [9, 9], [], 0),  # the one seen first
+    ],
+)
+def test_the_best_picture_represents_its_cluster(
+    sizes: list[int], weights: list[int], labeled: list[int], best: int
+) -> None:
+    frame = pictures([BASE, BASE], sizes).assign(bytes=weights)
+    done = run(frame, labeled=frozenset(f"{n:064x}" for n in labeled))
+    assert done.clusters.loc[done.clusters["representative"], "image_id"].tolist() == [f"{best:064x}"]
+
+
+def test_what_a_person_called_the_same_is_one_cluster_and_taken_back_two_again() -> None:
+    frame = pictures([BASE, flip(BASE, *range(30)), flip(BASE, *range(30), 40)])
+    apart = run(frame)
+    assert names(apart.clusters) == {0: 0, 1: 1, 2: 1}
+    joined = run(frame, apart.clusters, decisions=decided((0, 2, "same")))
+    assert names(joined.clusters) == {0: 0, 1: 0, 2: 0}
+    assert joined.clusters.set_index("image_id")["kind"].tolist() == ["verified", "decided", "decided"]
+    assert joined.joined == 1
+    pd.testing.assert_frame_equal(
+        run(frame, joined.clusters, decisions=decided((0, 2, "same"))).clusters, joined.clusters
+    )
+    assert names(run(frame, joined.clusters).clusters) == {0: 0, 1: 1, 2: 1}
+
+
+def test_what_a_person_called_different_parts_and_stays_apart() -> None:
+    frame = pictures([BASE, flip(BASE, 1), flip(BASE, 2)])
+    together = run(frame).clusters
+    said = decided((0, 1, "different"))
+    parted = run(frame, together, decisions=said)
+    assert names(parted.clusters) == {0: 0, 1: 1, 2: 0}
+    assert parted.parted == 1
+    assert names(run(frame, parted.clusters, decisions=said).clusters) == {0: 0, 1: 1, 2: 0}
+    assert names(run(frame, decisions=said).clusters) == {0: 0, 1: 1, 2: 0}
+
+
+def test_a_picture_that_leaves_takes_the_name_of_its_cluster_along() -> None:
+    frame = pictures([BASE, flip(BASE, 1), flip(BASE, 2)], sizes=[100, 400, 100])
+    early = run(frame.iloc[:1]).clusters  # named 0
+    late = run(frame, early).clusters.assign(representative=lambda rows: rows["image_id"].eq(f"{1:064x}"))
+    done = run(frame, late, decisions=decided((0, 1, "different")))
+    assert names(done.clusters)[1] != names(done.clusters)[0]
+    assert done.clusters["cluster_id"].nunique() == len(set(names(done.clusters).values())) == 2
+
+
+def test_different_wins_where_decisions_contradict_and_that_is_said() -> None:
+    frame = pictures([BASE, flip(BASE, *range(20)), flip(BASE, *range(40))])
+    said = decided((0, 1, "same"), (1, 2, "same"), (0, 2, "different"))
+    done = run(frame, decisions=said)
+    assert names(done.clusters) == {0: 0, 1: 0, 2: 2}
+    assert done.contradictions == 1
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    flips=st.lists(st.lists(st.integers(0, 12), max_size=5), min_size=2, max_size=12),
+    said=st.lists(st.tuples(st.integers(0, 11), st.integers(0, 11), st.booleans()), max_size=8),
+    link=st.sampled_from(["star", "complete"]),
+)
+def test_whatever_people_decide_every_picture_is_in_one_cluster_and_different_ones_never_share(
+    flips: list[list[int]], said: list[tuple[int, int, bool]], link: str
+) -> None:
+    frame = pictures([flip(BASE, *bits) for bits in flips])
+    pairs = {(min(a, b), max(a, b)): ok for a, b, ok in said if a != b and max(a, b) < len(flips)}
+    decisions = decided(*((a, b, "same" if ok else "different") for (a, b), ok in pairs.items()))
+    done = run(frame, run(frame).clusters, decisions=decisions, link=link)
+    home = names(done.clusters)
+    assert sorted(home) == list(range(len(flips)))
+    assert (done.clusters.groupby("cluster_id")["representative"].sum() == 1).all()
+    assert all(home[a] != home[b] for (a, b), ok in pairs.items() if not ok)
+    again = run(frame, done.clusters, decisions=decisions, link=link)
+    assert all(home[a] != home[b] for (a, b), ok in pairs.items() if not ok)
+    assert sorted(names(again.clusters)) == sorted(home)
 
 
 @settings(deadline=None, max_examples=50)

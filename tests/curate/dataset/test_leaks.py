@@ -17,7 +17,7 @@ from photos import CHANGES, photo, save
 from PIL import Image
 
 from curate.clean.check import check_workspace
-from curate.clean.dedup import dedup_workspace
+from curate.clean.tables import dedup_workspace
 from curate.cli import app
 from curate.collect.folder import import_folder
 from curate.dataset.leaks import find_leaks
@@ -250,10 +250,10 @@ def test_vectors_of_other_pictures_and_other_files_are_refused(tmp_path: Path, l
 
 @pytest.fixture
 def leaky(workspace: Workspace, tmp_path: Path) -> Workspace:
-    """A split workspace whose photos all have a mirrored copy, which `curate dedup` does not see."""
+    """A split workspace whose photos all have a gray copy, which `curate dedup` leaves to a person."""
     for n in range(60):
         save(tmp_path / "photos" / f"{n}.jpg", photo(n, (120, 100)))
-        save(tmp_path / "photos" / f"{n}-copy.jpg", CHANGES["mirrored"](photo(n, (120, 100))))
+        save(tmp_path / "photos" / f"{n}-copy.jpg", CHANGES["gray"](photo(n, (120, 100))))
     import_folder(workspace, tmp_path / "photos")
     _, pictures = check_workspace(workspace)
     dedup_workspace(workspace)

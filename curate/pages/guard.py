@@ -1,4 +1,4 @@
-"""Who may talk to the desk: the browser that was given its address, at this machine's own name, with forms of our own.
+"""Who may talk to pages served here: the browser that was given the address, at this machine's own name, with forms of our own.
 
 The desk spends money and shows gold, and any page in the same browser can send requests to loopback. So every request needs
 the cookie that the printed address becomes, a host that is this machine (a foreign name that leads here is refused), and for
