@@ -69,12 +69,12 @@ class Select(_Part):
         None, description="only what this finds in the text counts: its first group, or all of it"
     )
     url: Regex | None = Field(None, description="in place of css: found in the page's address, first group or all")
-    value: str | None = Field(None, description="in place of css: always this")
+    value: str | None = Field(None, min_length=1, description="this, where css finds anything; without css always")
 
     @model_validator(mode="after")
     def _one_place(self) -> Select:
-        if sum(place is not None for place in (self.css, self.url, self.value)) != 1:
-            raise ValueError("needs exactly one of css, url and value")
+        if (self.css is None) == (self.url is None) and (self.value is None or self.url is not None):
+            raise ValueError("needs exactly one of css, url and value; value may stand with css")
         if self.regex is not None and self.css is None:
             raise ValueError("regex works on what css finds: give css too")
         return self
@@ -123,7 +123,9 @@ class Start(_Part):
 class Site(_Part):
     """The rules of one site."""
 
-    marketplace: str = Field(min_length=1, max_length=80, description="its name in the tables")
+    marketplace: str = Field(
+        min_length=1, max_length=80, description="its name in the tables; {host} is the page's own"
+    )
     hosts: Annotated[tuple[Host, ...], BeforeValidator(_listed)] = Field(
         min_length=1, description="shop.example is also www.shop.example; shop.* is shop.com, shop.co.uk, …"
     )
