@@ -16,7 +16,8 @@ from curate.collect.extract.values import Found, as_list, dig, text_of
 
 _STARTS = re.compile(
     r"dataLayer\.push\(\s*(?=\{)|\bdataLayer\s*=\s*(?=[\[{])|\b(?:utag_data|digitalData|universal_variable)\s*=\s*(?=\{)"
-    r"|gtag\(\s*['\"]event['\"]\s*,\s*['\"]view_item['\"]\s*,\s*(?=\{)|fbq\(\s*['\"]track['\"]\s*,\s*['\"]ViewContent['\"]\s*,\s*(?=\{)",
+    r"|gtag\(\s*['\"]event['\"]\s*,\s*['\"]view_item['\"]\s*,\s*(?=\{)|fbq\(\s*['\"]track['\"]\s*,\s*['\"]ViewContent['\"]\s*,\s*(?=\{)"
+    r"|track\(\s*['\"](?:Viewed Product|Product Viewed)['\"]\s*,\s*(?=\{)",
     re.I,
 )
 _VIEWS = {
@@ -51,7 +52,7 @@ def data_layer(tree: Any) -> Found:
     for start, value in _pushed(tree):
         for entry in as_list(value)[:50]:
             if isinstance(entry, dict):
-                _read_entry(entry, found, "view_item" in start or "viewcontent" in start)
+                _read_entry(entry, found, bool(re.search("view_item|viewcontent|viewed", start)))
     found.product = "name" in found.fields and "price" in found.fields
     return found
 

@@ -31,6 +31,8 @@ def microdata(tree: Any) -> tuple[list[Node], Node]:
         item: Node = {"@type": (tag.get("itemtype") or "").split()}
         if tag.get("itemid"):
             item["@id"] = tag.get("itemid").strip()
+        if content := clean(tag.get("content") or ""):
+            item["name"] = [content]  # <meta itemscope itemprop="brand" content="…">
         items[tag] = item
         if owner is None:
             outermost.append(item)

@@ -67,7 +67,10 @@ def read_page_product(page: Document, site: Site | None = None) -> Product:
     prefer = site.prefer if site else SOURCES
     for source in prefer:
         if source == "page":
-            _keep(product, source, visible(page, _missing(product)))
+            found = visible(page, _missing(product, site))
+            number = found.fields.pop("number", None)
+            found.put("product_id" if "sku" in product.fields else "sku", number)
+            _keep(product, source, found)
         else:
             _keep(product, source, answers[source])
             product.sold_here = product.sold_here or answers[source].product
@@ -110,8 +113,13 @@ def _plausible_pictures(found: Found) -> Found:
     return found
 
 
-def _missing(product: Product) -> set[str]:
-    missing = {name for name in ("name", "price", "sku") if name not in product.fields}
+def _missing(product: Product, site: Site | None) -> set[str]:
+    """What is still to be looked for on the visible page."""
+    missing = {name for name in ("name", "price", "brand", "mpn", "gtin") if name not in product.fields}
+    missing |= {"number"} if not {"sku", "product_id"} <= product.fields.keys() else set()
+    missing -= set(site.fields) if site else set()  # what rules look for and do not find is not there
+    if product.fields.get("availability") in ("OutOfStock", "SoldOut", "Discontinued"):
+        missing.discard("price")  # any price on the page is another product's
     return missing if product.images else missing | {"image"}
 
 
@@ -131,7 +139,7 @@ def _made_plain(name: str, text: str) -> str | None:
     if text.lower() in _NOTHING:
         return None
     if name == "price":
-        return text if re.search(r"\d", text) else None
+        return text if re.search("[1-9]", text) else None  # 0 is no price but the lack of one
     if name == "brand":
         said = _BRAND.match(text)
         text = said[1] if said else text

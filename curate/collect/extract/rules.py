@@ -20,7 +20,13 @@ def by_rules(site: Site, page: Document) -> Found:
     found = Found()
     root = Selector(root=page.tree, type="html")
     for name, selects in site.fields.items():
-        values = next((values for select in selects if (values := _find(select, root, page, name == "image"))), [])
+        values: list[str] = []
+        for select in selects:
+            values = _find(select, root, page, name == "image")
+            if name == "price":
+                values = [value for value in values if re.search("[1-9]", value)]
+            if values:
+                break
         if name == "image":
             found.images = list(dict.fromkeys(full for one in values if (full := address_of(one, page.base))))
         elif values:
@@ -40,15 +46,20 @@ def _find(select: Select, root: Any, page: Document, pictures: bool) -> list[str
     if select.value is not None:
         return [select.value] if nodes else []
     if select.regex is not None:
-        return _matched(
-            select.regex, [node.get() if isinstance(node.root, str) else node.root.text_content() for node in nodes]
-        )
+        return _matched(select.regex, [text for node in nodes if (text := _whole_text(node))])
     texts = [_address(node) if pictures else _text(node) for node in nodes]
     return [text for text in texts if text]
 
 
 def _text(node: Any) -> str | None:
     return clean(node.root) if isinstance(node.root, str) else visible_text(node.root)
+
+
+def _whole_text(node: Any) -> str | None:
+    """What a regex is tried on: a script as it is, anything else as a person sees it."""
+    if isinstance(node.root, str):
+        return clean(node.root)
+    return node.root.text if node.root.tag == "script" else visible_text(node.root, longest=20_000)
 
 
 def _address(node: Any) -> str | None:
@@ -59,6 +70,10 @@ def _address(node: Any) -> str | None:
 
 
 def _matched(pattern: str, texts: list[str]) -> list[str]:
-    """All that a pattern finds: its first group, or the whole match."""
-    found = [match[1] if match.re.groups else match[0] for text in texts for match in re.finditer(pattern, text)]
+    """All that a pattern finds: the first group that took part, or without groups the whole match."""
+    found = [
+        next((group for group in match.groups() if group), "") if match.re.groups else match[0]
+        for text in texts
+        for match in re.finditer(pattern, text)
+    ]
     return [text for one in found[:MOST] if (text := clean((one or "").replace("\\/", "/")))]

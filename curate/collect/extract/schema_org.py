@@ -153,8 +153,18 @@ def _price(offer: Node) -> str | None:
     asked = [
         one for one in specified if not re.search("listprice|strikethrough|msrp", str(one.get("priceType")).lower())
     ]
-    values = (offer.get("price"), *(one.get("price") for one in asked or specified), offer.get("lowPrice"))
-    return next((text for value in values if (text := text_of(value)) and re.search(r"\d", text)), None)
+    values = [offer.get("price"), *(one.get("price") for one in asked or specified)]
+    values += [offer.get("lowPrice"), offer.get("lowprice"), offer.get("highPrice")]
+    return next((text for value in values if (text := _amount(value)) and re.search("[1-9]", text)), None)
+
+
+def _amount(value: Any, depth: int = 0) -> str | None:
+    """A price as written; of an object (as Salesforce's shops write by mistake) the amount inside."""
+    value = value[0] if isinstance(value, list) and value else value
+    if not isinstance(value, dict):
+        return text_of(value)
+    inner = (value.get(name) for name in ("@value", "value", "decimalPrice", "price", "amount", "sales"))
+    return next((text for one in inner if depth < 3 and (text := _amount(one, depth + 1))), None)
 
 
 def _read_offer(offer: Node, found: Found) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from curate.collect.extract.document import Document, visible_text
 from curate.collect.extract.opengraph import without_site
+from curate.collect.extract.schema_org import gtin_of
 from curate.collect.extract.values import Found, address_of, clean, words
 
 _PRICE = re.compile(r"price|preis|prix|precio|preco|preço|prezzo|prijs|hinta|cena|cijena|\bpris\b|amount", re.I)
@@ -21,12 +22,17 @@ _PRICE_TEXT = re.compile(
     r"(?:[^\W\d_]{1,4}\.?|[^\w\s]{1,2}|[A-Z]{1,3}\$)?\s*\d[\d.,'’\s]*(?:[.,][-–—])?\s*(?:[^\W\d_]{1,5}\.?|[^\w\s]{1,2})?"
 )
 _SIGN = re.compile(r"[€£¥₹₽₴₪₩₺$]|\b(?:EUR|USD|GBP|CHF|kn|Kč|zł|lei|kr|Ft)\b|тг|руб|грн|лв|元", re.I)
-_NUMBER = re.compile(
-    r"(?:\bsku|\bitem\s*(?:no|number|code|id|#)|\bproduct\s*(?:no|number|code|id|#)|\bmodel\s*(?:no|number)|\barti(?:cle|kel|culo)?"
-    r"[\s.-]*(?:no|nr|num|number|nummer)?|\bref(?:erence|erencia|erência|\.)?|\bcód(?:igo|\.)?|\bcodice|\bкод(?:\s+товара)?|\bартикул|\bšifra"
-    r"|商品編號|商品番号|品番)\s*[.:#：№]+\s*([A-Za-z0-9][\w./-]{2,30})",
-    re.I,
-)
+_LABELS = {
+    "number": r"sku|(?:item|product|style|catalog(?:ue)?|order)\s*(?:no|nr|number|code|id|#)|arti(?:cle|kel)[\s.-]*(?:no|nr|num|number|nummer|id)?"
+    r"|bestell-?(?:nr|nummer)|ref(?:erence|erencia|erência)?|referência|réf(?:érence)?|cód(?:igo)?|codice(?: articolo)?|kod(?: produktu)?"
+    r"|код(?: товара)?|артикул|šifra(?: izdelka| artikla)?|cikkszám|商品編號|商品番号|品番|model(?:\s*(?:no|number))?",
+    "brand": r"brand(?: name)?|make|manufacturer|make\s?/\s?manufacturer|marca|fabricante|marke|hersteller|marque|fabricant|merk|märke"
+    r"|varumärke|merkki|značka|výrobce|proizvajalec|proizvođač|producent|producător|marka|бренд|производитель|品牌|ブランド|제조사|브랜드",
+    "mpn": r"mpn|(?:manufacturer'?s? )?part (?:number|no)|mfr\.? part number|model name\s?/\s?number|herstellernummer",
+    "gtin": r"ean(?:-?(?:13|8|code))?|gtin|upc|isbn(?:-1[03])?",
+}
+_LABEL = {name: re.compile(rf"(?:{words})\.?\s*(?:[:：#№]+|$)\s*(.*)", re.I) for name, words in _LABELS.items()}
+_VALUE = {"number": re.compile(r"(?=[\w./-]*\d)[\w][\w./-]{2,30}"), "mpn": re.compile(r"[\w][\w ./-]{2,30}")}
 _GALLERY = re.compile(
     r"gallery|galerie|galeria|product-?(?:image|img|photo|pic|media)|main-?(?:image|img|photo)|zoom|foto", re.I
 )
@@ -35,20 +41,21 @@ _NO_PICTURE = re.compile(
 )
 _PICTURE_FILE = re.compile(r"\.(?:jpe?g|png|webp|avif|gif)(?:$|[?#])", re.I)
 _OF_PICTURE = ("data-zoom-image", "data-large", "data-original", "data-lazy", "data-src", "src")
+_NO_LABEL = {"script", "style", "option", "button", "input", "textarea", "noscript", "label"}
 MOST_PICTURES = 30
 MOST_TAGS = 3_000
 
 
 def visible(page: Document, wanted: set[str]) -> Found:
-    """The wanted ones of name, image, price and sku, as far as they can be seen."""
+    """The wanted ones of name, image, price, brand, mpn, gtin and `number` (as labeled on the page), if they can be seen."""
     found = Found()
     heading, name = _heading(page)
     if "name" in wanted:
         found.put("name", name)
     if "price" in wanted and heading is not None:
         found.put("price", _price_after(heading))
-    if "sku" in wanted and heading is not None:
-        found.put("sku", _number_after(heading))
+    if heading is not None:
+        found.fields |= _labeled(heading, wanted & _LABEL.keys())
     if "image" in wanted and name:
         found.images = _pictures(page, name)
     return found
@@ -91,8 +98,9 @@ def _price_after(heading: Any) -> str | None:
         ):
             continue
         text = _without_struck(tag)
-        if text and len(text) <= 30 and _PRICE_TEXT.fullmatch(text) and _SIGN.search(text):
-            return text
+        match = _PRICE_TEXT.match(text or "")
+        if match and _SIGN.search(match[0]) and not re.search(r"\d", (text or "")[match.end() :]):
+            return match[0].strip()
     return None
 
 
@@ -102,18 +110,44 @@ def _without_struck(tag: Any) -> str | None:
     return visible_text(tag, longest=60)
 
 
-def _number_after(heading: Any) -> str | None:
-    """The first number behind the heading, or in it, that is called one: "Ref. 1002/710", "Код: 73556"."""
+def _labeled(heading: Any, wanted: set[str]) -> dict[str, str]:
+    """Values behind the heading, or in it, that bear a label: "Ref. 1002/710", <dt>Brand</dt><dd>…, Marke: <b>…</b>."""
+    found: dict[str, str] = {}
     for tag in (heading, *heading.iterdescendants(), *_after(heading)):
-        if not isinstance(tag.tag, str) or tag.tag in ("script", "style"):
+        said = " ".join((tag.text or "").split()) if isinstance(tag.tag, str) and tag.tag not in _NO_LABEL else ""
+        if not 2 < len(said) < 80:
             continue
-        if tag.text and len(tag.text) < 200 and (match := _NUMBER.search(" ".join(tag.text.split()))):
-            return match[1].rstrip(".-/")
-        if tag.text and len(tag.text) < 30 and len(tag) == 0 and tag.text.strip().endswith((":", "#")):
-            both = visible_text(tag.getparent(), longest=80)
-            if both and len(both) < 60 and (match := _NUMBER.search(both)):
-                return match[1].rstrip(".-/")
+        for name in wanted - found.keys():
+            label = _LABEL[name].match(said)
+            value = (label[1] or _beside(tag, said)) if label else None
+            if value and (kept := _checked(name, value)):
+                found[name] = kept
+    return found
+
+
+def _beside(tag: Any, label: str) -> str | None:
+    """The value that belongs to a label: what follows inside the same element, else behind it, else in the next cell."""
+    inside = visible_text(tag, longest=200)
+    if inside and len(inside) > len(label):
+        return inside[len(label) :].strip()
+    if tail := clean(tag.tail or ""):
+        return tail.lstrip(":# ") or None
+    for place in (tag, tag.getparent()):
+        following = place.getnext() if place is not None else None
+        if following is not None and isinstance(following.tag, str):
+            return visible_text(following, longest=200)
     return None
+
+
+def _checked(name: str, value: str) -> str | None:
+    """A value of the right form for its label; longer text is prose and no value."""
+    value = value.strip(" :#-–|,;")
+    if name == "gtin":
+        return gtin_of(value)
+    if name == "brand":
+        return value if 1 < len(value) <= 40 and len(value.split()) <= 5 and not value.endswith((".", ":")) else None
+    match = _VALUE[name].match(value)
+    return match[0].rstrip("./- ") if match and len(value) <= 60 else None
 
 
 def _pictures(page: Document, name: str) -> list[str]:
