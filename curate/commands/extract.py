@@ -22,8 +22,9 @@ def extract_command(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object, with every picture and source.")] = False,
 ) -> None:
     """Show the product that a saved page tells of, field by field, with where each came from."""
-    from curate.collect.extract import extract, read_file, say
+    from curate.collect.extract import extract, page_url, read_file, say
     from curate.collect.site import read_site, site_of
 
-    rules = site_of(url, [read_site(site)] if site else [])
-    typer.echo(say(extract(read_file(file), url, site=rules), as_json))
+    address = page_url(url)
+    rules = site_of(address, [read_site(site)] if site else [])
+    typer.echo(say(extract(read_file(file), address, site=rules), as_json))

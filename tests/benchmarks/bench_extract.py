@@ -18,13 +18,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from curate.collect.extract import Product, extract, parse_price
 
 ROOT = Path(os.environ.get("CONSENSO_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data")) / "pages"
 BY_DIGITS = ("stockcenter.com.ar", "paris.cl")  # their truth writes thousands as decimals: 2.449 for $ 2.449
-IDS = ("sku", "product_id", "mpn")
+IDS = ("sku", "product_id", "mpn", "url_id")
 
 
 @dataclass
@@ -107,12 +107,11 @@ def _same_text(value: Any, accepted: str) -> bool:
 
 
 def _judge_id(score: Score, found: dict[str, Any], truth: dict[str, Any], label: str) -> None:
-    """Right where an accepted value is the sku, the product id or the mpn, or is the number in the address."""
+    """Right where an accepted value is the sku, the product id, the mpn or the number in the address, but for its dots."""
     accepted = truth.get("sku", ())
     given = [str(found[name]) for name in IDS if found.get(name)]
     score.known += bool(accepted)
-    in_url = [one for one in accepted if _alike(one) in _alike(unquote(truth["url"]))]
-    if in_url or any(_same_text(value, one) for value in given for one in accepted):
+    if any(_alike(value) == _alike(one) for value in given for one in accepted):
         score.right += 1
         return
     score.wrong += bool(given)

@@ -7,7 +7,7 @@ reader a source (rules jsonld+schema_org microdata opengraph datalayer visible);
 from curate.collect.extract.page import Listing, Page, extract, read_page
 from curate.collect.extract.prices import parse_price
 from curate.collect.extract.product import Product
-from curate.collect.extract.saved import read_file, say
+from curate.collect.extract.saved import page_url, read_file, say
 from curate.collect.extract.values import LONGEST_URL, address_of
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Product",
     "address_of",
     "extract",
+    "page_url",
     "parse_price",
     "read_file",
     "read_page",

@@ -15,6 +15,7 @@ _ADDRESS = {"a": "href", "area": "href", "link": "href", "object": "data"}
 _PICTURE = ("data-zoom-image", "data-large", "data-original", "data-src", "src")
 _LINKS = {"url", "image", "availability", "itemcondition", "sameas", "logo", "thumbnailurl", "contenturl"}
 Node = dict[str, Any]
+MOST_REFERRING = 50
 
 
 def microdata(tree: Any) -> tuple[list[Node], Node]:
@@ -38,8 +39,10 @@ def microdata(tree: Any) -> tuple[list[Node], Node]:
             outermost.append(item)
         else:
             _add(owner, names or _unsaid(item), item)
-    for tag, item in list(items.items()):
-        _follow_references(tree, tag, item, items)
+    referring = [tag for tag in items if tag.get("itemref")][:MOST_REFERRING]
+    places = {tag.get("id"): tag for tag in tree.xpath("//*[@id]")} if referring else {}
+    for tag in referring:
+        _follow_references(tag, items, places)
     return outermost, loose
 
 
@@ -59,14 +62,13 @@ def _unsaid(item: Node) -> list[str]:
     return ["offers"] if offer else ["unsaid"]
 
 
-def _follow_references(tree: Any, tag: Any, item: Node, items: dict[Any, Node]) -> None:
+def _follow_references(tag: Any, items: dict[Any, Node], places: dict[str, Any]) -> None:
     """Add what stands elsewhere on the page (itemref)."""
-    for name in (tag.get("itemref") or "").split()[:20]:
-        for place in tree.xpath("//*[@id=$name]", name=name)[:1]:
-            for inner in place.xpath("descendant-or-self::*[@itemprop]"):
-                if _owner(inner, items) is None:
-                    props = inner.get("itemprop").split()
-                    _add(item, props, items.get(inner) or _value(inner, props))
+    for name in tag.get("itemref").split()[:20]:
+        for inner in places[name].xpath("descendant-or-self::*[@itemprop]") if name in places else ():
+            if _owner(inner, items) is None:
+                props = inner.get("itemprop").split()
+                _add(items[tag], props, items.get(inner) or _value(inner, props))
 
 
 def _add(node: Node, names: list[str], value: Any) -> None:

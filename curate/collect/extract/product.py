@@ -25,7 +25,7 @@ _STOCK = {
     "instock": "InStock", "available": "InStock", "instoreonly": "InStoreOnly", "onlineonly": "OnlineOnly",
     "limitedavailability": "LimitedAvailability", "outofstock": "OutOfStock", "oos": "OutOfStock", "soldout": "SoldOut",
     "preorder": "PreOrder", "presale": "PreSale", "backorder": "BackOrder", "discontinued": "Discontinued",
-    "unavailable": "OutOfStock", "reserved": "Reserved", "madetoorder": "MadeToOrder",
+    "unavailable": "OutOfStock", "notavailable": "OutOfStock", "notinstock": "OutOfStock", "reserved": "Reserved", "madetoorder": "MadeToOrder",
 }  # fmt: skip
 
 
@@ -153,7 +153,7 @@ def _made_plain(name: str, text: str) -> str | None:
 
 def _availability(text: str) -> str | None:
     word = re.sub(r"[^a-z]", "", text.rstrip("/").rsplit("/", 1)[-1].lower())
-    return _STOCK.get(word, "OutOfStock" if word.startswith("not") else None)
+    return _STOCK.get(word)
 
 
 def _finish(product: Product, page: Document, site: Site | None) -> None:

@@ -8,6 +8,7 @@ import zlib
 from pathlib import Path
 
 from curate.collect.extract.product import Product
+from curate.collect.extract.values import address_of
 from schemas.errors import UserError
 
 LARGEST = 200_000_000  # bytes of a page, unpacked
@@ -29,6 +30,15 @@ def read_file(path: Path) -> bytes:
     if len(body) > LARGEST:
         raise UserError(f"{path}: is larger than {LARGEST // 1_000_000} MB, which no product page is")
     return body
+
+
+def page_url(url: str) -> str:
+    """The address as it was given. Raises UserError when it is none."""
+    if not address_of(url, ""):
+        raise UserError(
+            f"--url {url[:80]!r} is not an address; give the one the page was saved from, http://… or https://…"
+        )
+    return url.strip()
 
 
 def say(product: Product, as_json: bool = False) -> str:

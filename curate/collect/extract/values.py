@@ -7,13 +7,17 @@ import math
 import re
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qsl, urldefrag, urljoin, urlsplit
+from urllib.parse import parse_qsl, unquote, urldefrag, urljoin, urlsplit
 
 from w3lib.url import safe_url_string
 
 LONGEST_URL = 4_000
 LONGEST_TEXT = 20_000  # characters of one value; more is no name and no price
-_UNSEEN = re.compile(r"[\u200b-\u200f\u2028-\u202e\u2060\ufeff\ue000-\uf8ff\x00-\x08\x0e-\x1f]")  # marks, icon fonts
+_UNSEEN = re.compile(
+    r"[\u200b-\u200f\u2028-\u202e\u2060\ufeff\ue000-\uf8ff\x00-\x08\x0e-\x1f\x7f-\x9f]"
+)  # marks, icon fonts
+_LONG = re.compile(r"^(?=\d*[A-Z])(?=\D*\d\D*\d)[A-Z0-9]{6,20}$|\d{5,}(?=\D*$)")
+_SHORT = re.compile(r"(?<!\d)\d{4}(?!\d)")
 _NUMBERED = ("sku", "childsku", "pid", "productid", "product_id", "itemid", "item", "id")  # of a query, best first
 
 
@@ -97,12 +101,17 @@ def same_host(a: str, b: str) -> bool:
 
 
 def id_in(url: str) -> str | None:
-    """The number that an address has for its product: of the query (sku=…, pid=…), else the last long one of the path."""
+    """The number that an address has for its product: of the query (sku=…, pid=…), else the last long one of the path.
+
+    A number has five digits or more, or is made of capitals and digits (B07C8KMQQ6); four digits do where nothing else is.
+    """
     parts = urlsplit(url)
     asked = {name.lower(): value for name, value in parse_qsl(parts.query)}
     for name in _NUMBERED:
         if re.fullmatch(r"(?=.*\d)[\w.-]{4,40}", asked.get(name, "")):
             return asked[name]
-    found = re.findall(r"(?<!\d)\d{4,}(?!\d)", parts.path)
-    long = [number for number in found if len(number) > 4]
-    return (long or found or [None])[-1]
+    tokens = re.findall(r"[A-Za-z0-9]+", re.sub(r"\.[a-z]{2,5}$", "", unquote(parts.path)))[::-1]
+    for pattern in (_LONG, _SHORT):
+        if found := next((match for token in tokens if (match := pattern.search(token))), None):
+            return found[0]
+    return None

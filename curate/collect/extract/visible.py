@@ -6,7 +6,9 @@ The last resort, and a guess: it fills fields of a page, and never makes a page 
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from curate.collect.extract.document import Document, visible_text
 from curate.collect.extract.opengraph import without_site
@@ -24,14 +26,16 @@ _PRICE_TEXT = re.compile(
 _SIGN = re.compile(r"[€£¥₹₽₴₪₩₺$]|\b(?:EUR|USD|GBP|CHF|kn|Kč|zł|lei|kr|Ft)\b|тг|руб|грн|лв|元", re.I)
 _LABELS = {
     "number": r"sku|(?:item|product|style|catalog(?:ue)?|order)\s*(?:no|nr|number|code|id|#)|arti(?:cle|kel)[\s.-]*(?:no|nr|num|number|nummer|id)?"
-    r"|bestell-?(?:nr|nummer)|ref(?:erence|erencia|erência)?|referência|réf(?:érence)?|cód(?:igo)?|codice(?: articolo)?|kod(?: produktu)?"
+    r"|art[\s.-]*(?:no|nr|id)|bestell-?(?:nr|nummer)|ref(?:erence|erencia|erência)?|referência|réf(?:érence)?|cód(?:igo)?|codice(?: articolo)?|kod(?: produktu)?"
     r"|код(?: товара)?|артикул|šifra(?: izdelka| artikla)?|cikkszám|商品編號|商品番号|品番|model(?:\s*(?:no|number))?",
     "brand": r"brand(?: name)?|make|manufacturer|make\s?/\s?manufacturer|marca|fabricante|marke|hersteller|marque|fabricant|merk|märke"
     r"|varumärke|merkki|značka|výrobce|proizvajalec|proizvođač|producent|producător|marka|бренд|производитель|品牌|ブランド|제조사|브랜드",
     "mpn": r"mpn|(?:manufacturer'?s? )?part (?:number|no)|mfr\.? part number|model name\s?/\s?number|herstellernummer",
     "gtin": r"ean(?:-?(?:13|8|code))?|gtin|upc|isbn(?:-1[03])?",
 }
-_LABEL = {name: re.compile(rf"(?:{words})\.?\s*(?:[:：#№]+|$)\s*(.*)", re.I) for name, words in _LABELS.items()}
+_LABEL = {
+    name: re.compile(rf"(?:{words})(?:\.?\s*[:：#№]+|\.\s|\.?\s*$)\s*(.*)", re.I) for name, words in _LABELS.items()
+}
 _VALUE = {"number": re.compile(r"(?=[\w./-]*\d)[\w][\w./-]{2,30}"), "mpn": re.compile(r"[\w][\w ./-]{2,30}")}
 _GALLERY = re.compile(
     r"gallery|galerie|galeria|product-?(?:image|img|photo|pic|media)|main-?(?:image|img|photo)|zoom|foto", re.I
@@ -67,19 +71,25 @@ def is_picture(url: str) -> bool:
 
 
 def _heading(page: Document) -> tuple[Any, str | None]:
-    """The h1 that the title speaks of, else the first one; without any the title alone."""
+    """The h1 that the title or the address speaks of, or the only one; else the title alone, beside the first h1."""
     title = words(page.title)
     for tag, text in page.headings:
         if words(text).strip() and words(text) in title:
             return tag, text
-    for tag, text in page.headings:
-        said = set(words(text).split())
-        if said and len(said & set(title.split())) >= 0.6 * len(said):
-            return tag, text
-    if page.headings and not title.strip():
+    known = _bare(page.title) | _bare(unquote(urlsplit(page.url).path))
+    shared = [len(known & _bare(text)) for _, text in page.headings]
+    if any(shared):
+        return page.headings[shared.index(max(shared))]
+    if len(page.headings) == 1:
         return page.headings[0]
     name = without_site(page.title, page.meta("og:site_name"), page.url)
     return (page.headings[0][0] if page.headings else None), name
+
+
+def _bare(text: str | None) -> set[str]:
+    """The words of a text without accents, as addresses have them."""
+    plain = unicodedata.normalize("NFKD", text or "").encode("ascii", "ignore").decode() or text or ""
+    return {word for word in words(plain.replace("_", " ")).split() if len(word) > 2}
 
 
 def _after(heading: Any) -> list[Any]:
