@@ -235,4 +235,4 @@ def test_amazon_without_any_structured_data_is_read_by_the_shipped_rules() -> No
     assert [shown[name] for name in ("name", "brand", "sku", "price", "currency", "availability")] == [
         "Apron of linen", "Tela", "B0ABCDEF12", 1021.99, "EUR", "InStock",
     ]  # fmt: skip
-    assert set(shown["sources"].values()) == {"rules"}
+    assert set(shown["sources"].values()) == {"rules", "url"}
