@@ -14,11 +14,11 @@ from curate.collect.extract.jsliteral import literal_at
 from curate.collect.extract.schema_org import gtin_of
 from curate.collect.extract.values import Found, as_list, dig, text_of
 
+_NAMES = ("dataLayer", "utag_data", "digitalData", "universal_variable", "gtag(", "fbq(", "track(")
 _STARTS = re.compile(
-    r"dataLayer\.push\(\s*(?=\{)|\bdataLayer\s*=\s*(?=[\[{])|\b(?:utag_data|digitalData|universal_variable)\s*=\s*(?=\{)"
+    r"dataLayer(?:\.push\(\s*(?=\{)|\s*=\s*(?=[\[{]))|(?:utag_data|digitalData|universal_variable)\s*=\s*(?=\{)"
     r"|gtag\(\s*['\"]event['\"]\s*,\s*['\"]view_item['\"]\s*,\s*(?=\{)|fbq\(\s*['\"]track['\"]\s*,\s*['\"]ViewContent['\"]\s*,\s*(?=\{)"
-    r"|track\(\s*['\"](?:Viewed Product|Product Viewed)['\"]\s*,\s*(?=\{)",
-    re.I,
+    r"|track\(\s*['\"](?:Viewed Product|Product Viewed)['\"]\s*,\s*(?=\{)"
 )
 _VIEWS = {
     "view_item",
@@ -62,13 +62,23 @@ def _pushed(tree: Any) -> Iterator[tuple[str, Any]]:
     starts = 0
     for script in tree.iter("script"):
         text = script.text or ""
-        if len(text) > MOST_SCRIPT or not _STARTS.search(text):
-            continue
-        for start in _STARTS.finditer(text):
+        for start in _starts(text) if len(text) <= MOST_SCRIPT else ():
             starts += 1
             if starts > MOST_STARTS:
                 return
             yield start[0].lower(), literal_at(text, start.end())
+
+
+def _starts(text: str) -> list[re.Match[str]]:
+    """Where something is handed over; looked for by name first, since most scripts are long and hold none."""
+    found: list[re.Match[str]] = []
+    for name in _NAMES:
+        at = text.find(name)
+        while at >= 0 and len(found) <= MOST_STARTS:
+            if match := _STARTS.match(text, at):
+                found.append(match)
+            at = text.find(name, at + 1)
+    return sorted(found, key=lambda match: match.start())
 
 
 def _read_entry(entry: dict[str, Any], found: Found, on_view: bool) -> None:

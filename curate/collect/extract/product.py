@@ -20,7 +20,14 @@ from curate.collect.site import SOURCES, Site
 
 SHOWN = ("name", "image", "images", "price", "currency", "sku", "product_id", "gtin", "mpn", "brand", "availability")
 _BRAND = re.compile(r"^.{0,30}\b(?:brand|marca|marke|marque|merk|značka|бренд|márka|merkki)\s*:\s*(.+)$", re.I)
-_NOTHING = {"null", "undefined", "none", "n/a", "nan", "-", "[object object]", "false", "true"}
+_NOTHING = {
+    "does not apply",
+    "nicht zutreffend",
+    "ne s'applique pas",
+    "non applicable",
+    "no aplica",
+    "non specificato",
+} | {"null", "undefined", "none", "n/a", "nan", "-", "[object object]", "false", "true"}
 _STOCK = {
     "instock": "InStock", "available": "InStock", "instoreonly": "InStoreOnly", "onlineonly": "OnlineOnly",
     "limitedavailability": "LimitedAvailability", "outofstock": "OutOfStock", "oos": "OutOfStock", "soldout": "SoldOut",

@@ -36,6 +36,7 @@ _LABELS = {
 _LABEL = {
     name: re.compile(rf"(?:{words})(?:\.?\s*[:：#№]+|\.\s|\.?\s*$)\s*(.*)", re.I) for name, words in _LABELS.items()
 }
+_COLON = re.compile(r"[:：#№.]")
 _VALUE = {"number": re.compile(r"(?=[\w./-]*\d)[\w][\w./-]{2,30}"), "mpn": re.compile(r"[\w][\w ./-]{2,30}")}
 _GALLERY = re.compile(
     r"gallery|galerie|galeria|product-?(?:image|img|photo|pic|media)|main-?(?:image|img|photo)|zoom|foto", re.I
@@ -56,10 +57,11 @@ def visible(page: Document, wanted: set[str]) -> Found:
     heading, name = _heading(page)
     if "name" in wanted:
         found.put("name", name)
-    if "price" in wanted and heading is not None:
-        found.put("price", _price_after(heading))
     if heading is not None:
-        found.fields |= _labeled(heading, wanted & _LABEL.keys())
+        following = heading.xpath(f"following::*[position() <= {MOST_TAGS}]")
+        if "price" in wanted:
+            found.put("price", _price_among(following))
+        found.fields |= _labeled([heading, *heading.iterdescendants(), *following], wanted & _LABEL.keys())
     if "image" in wanted and name:
         found.images = _pictures(page, name)
     return found
@@ -92,14 +94,9 @@ def _bare(text: str | None) -> set[str]:
     return {word for word in words(plain.replace("_", " ")).split() if len(word) > 2}
 
 
-def _after(heading: Any) -> list[Any]:
-    """The elements that follow a heading on the page, not too many."""
-    return heading.xpath(f"following::*[position() <= {MOST_TAGS}]")
-
-
-def _price_after(heading: Any) -> str | None:
-    """The first text behind the heading that is a price, stands in something called so, and is not struck out."""
-    for tag in _after(heading):
+def _price_among(tags: list[Any]) -> str | None:
+    """The first text that is a price, stands in something called so, and is not struck out."""
+    for tag in tags:
         called = f"{tag.get('class', '')} {tag.get('id', '')} {tag.get('itemprop', '')}"
         if (
             tag.tag in ("script", "style", "del", "s", "input", "meta")
@@ -120,13 +117,16 @@ def _without_struck(tag: Any) -> str | None:
     return visible_text(tag, longest=60)
 
 
-def _labeled(heading: Any, wanted: set[str]) -> dict[str, str]:
-    """Values behind the heading, or in it, that bear a label: "Ref. 1002/710", <dt>Brand</dt><dd>…, Marke: <b>…</b>."""
+def _labeled(tags: list[Any], wanted: set[str]) -> dict[str, str]:
+    """Values that bear a label: "Ref. 1002/710", <dt>Brand</dt><dd>…, Marke: <b>…</b>; of several the first."""
     found: dict[str, str] = {}
-    for tag in (heading, *heading.iterdescendants(), *_after(heading)):
-        said = " ".join((tag.text or "").split()) if isinstance(tag.tag, str) and tag.tag not in _NO_LABEL else ""
-        if not 2 < len(said) < 80:
+    for tag in tags:
+        text = tag.text
+        if not text or len(text) > 200 or tag.tag in _NO_LABEL or not isinstance(tag.tag, str):
             continue
+        said = " ".join(text.split())
+        if not (2 < len(said) < 25 or (len(said) < 80 and _COLON.search(said))):
+            continue  # neither a label alone nor one with its value
         for name in wanted - found.keys():
             label = _LABEL[name].match(said)
             value = (label[1] or _beside(tag, said)) if label else None
