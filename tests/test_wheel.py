@@ -57,7 +57,13 @@ def test_the_wheel_carries_task_files_and_templates(fresh: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert (fresh / "shop" / "tasks" / "apron.yaml").exists()
     package = next((fresh / "env" / "lib").glob("python*/site-packages")) / "curate"
-    for needed in ("report/templates", "crowd/server/templates", "crowd/server/static", "crowd/server/xsd"):
+    for needed in (
+        "collect/sites",
+        "report/templates",
+        "crowd/server/templates",
+        "crowd/server/static",
+        "crowd/server/xsd",
+    ):
         assert list((package / needed).iterdir()), needed
 
 

@@ -28,6 +28,7 @@ class Document:
 
     tree: Any  # lxml's root element
     url: str
+    microdata: bool = True  # whether there can be any: asked of the text, which is quicker than of the tree
 
     @cached_property
     def base(self) -> str:
@@ -97,7 +98,7 @@ def read_document(body: bytes, url: str, content_type: str | None = None) -> Doc
         tree = lxml.html.document_fromstring(text.replace("\0", "").encode("utf-8", "replace"), parser=parser)
     except (lxml.etree.LxmlError, ValueError):
         return None
-    return Document(tree, url)
+    return Document(tree, url, microdata="itemprop" in text or "ITEMPROP" in text)
 
 
 def visible_text(tag: Any, longest: int = 2_000) -> str | None:

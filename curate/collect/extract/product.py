@@ -60,7 +60,7 @@ class Product:
 def read_page_product(page: Document, site: Site | None = None) -> Product:
     """Ask every source in turn, the one believed most first, and keep the first answer to each field."""
     items, broken = json_ld(page.tree)
-    tagged, loose = microdata(page.tree)
+    tagged, loose = microdata(page.tree) if page.microdata else ([], {})
     known, listed = sort_out(items)
     marked, more = sort_out(tagged)
     product = Product(listed=listed + more, broken_blocks=broken, site_name=_site_name(page, items))
@@ -122,11 +122,15 @@ def _plausible_pictures(found: Found) -> Found:
 
 def _missing(product: Product, site: Site | None) -> set[str]:
     """What is still to be looked for on the visible page."""
-    missing = {name for name in ("name", "price", "brand", "mpn", "gtin") if name not in product.fields}
-    missing |= {"number"} if not {"sku", "product_id"} <= product.fields.keys() else set()
-    missing -= set(site.fields) if site else set()  # what rules look for and do not find is not there
-    if product.fields.get("availability") in ("OutOfStock", "SoldOut", "Discontinued"):
+    fields = product.fields
+    missing = {name for name in ("name", "price") if name not in fields}
+    if not {"sku", "product_id"} <= fields.keys():
+        missing.add("number")
+    if "brand" not in fields or "sku" not in fields:  # for mpn and gtin alone it is not worth its time
+        missing |= {name for name in ("brand", "mpn", "gtin") if name not in fields}
+    if fields.get("availability") in ("OutOfStock", "SoldOut", "Discontinued"):
         missing.discard("price")  # any price on the page is another product's
+    missing -= set(site.fields) if site else set()  # what rules look for and do not find is not there
     return missing if product.images else missing | {"image"}
 
 

@@ -36,6 +36,7 @@ _LABELS = {
 _LABEL = {
     name: re.compile(rf"(?:{words})(?:\.?\s*[:：#№]+|\.\s|\.?\s*$)\s*(.*)", re.I) for name, words in _LABELS.items()
 }
+_ANY_LABEL = re.compile("|".join(_LABELS.values()), re.I)
 _COLON = re.compile(r"[:：#№.]")
 _VALUE = {"number": re.compile(r"(?=[\w./-]*\d)[\w][\w./-]{2,30}"), "mpn": re.compile(r"[\w][\w ./-]{2,30}")}
 _GALLERY = re.compile(
@@ -48,17 +49,21 @@ _PICTURE_FILE = re.compile(r"\.(?:jpe?g|png|webp|avif|gif)(?:$|[?#])", re.I)
 _OF_PICTURE = ("data-zoom-image", "data-large", "data-original", "data-lazy", "data-src", "src")
 _NO_LABEL = {"script", "style", "option", "button", "input", "textarea", "noscript", "label"}
 MOST_PICTURES = 30
-MOST_TAGS = 3_000
+MOST_TAGS = 3_000  # elements behind the heading that are looked through
+FEW_TAGS = 300  # for a number alone: it stands near the heading, and most pages need no more
 
 
 def visible(page: Document, wanted: set[str]) -> Found:
     """The wanted ones of name, image, price, brand, mpn, gtin and `number` (as labeled on the page), if they can be seen."""
     found = Found()
+    if not wanted:
+        return found
     heading, name = _heading(page)
     if "name" in wanted:
         found.put("name", name)
-    if heading is not None:
-        following = heading.xpath(f"following::*[position() <= {MOST_TAGS}]")
+    if heading is not None and wanted - {"name", "image"}:
+        most = MOST_TAGS if wanted & {"price", "brand"} else FEW_TAGS
+        following = heading.xpath(f"following::*[position() <= {most}]")
         if "price" in wanted:
             found.put("price", _price_among(following))
         found.fields |= _labeled([heading, *heading.iterdescendants(), *following], wanted & _LABEL.keys())
@@ -127,6 +132,8 @@ def _labeled(tags: list[Any], wanted: set[str]) -> dict[str, str]:
         said = " ".join(text.split())
         if not (2 < len(said) < 25 or (len(said) < 80 and _COLON.search(said))):
             continue  # neither a label alone nor one with its value
+        if not _ANY_LABEL.match(said):
+            continue
         for name in wanted - found.keys():
             label = _LABEL[name].match(said)
             value = (label[1] or _beside(tag, said)) if label else None
