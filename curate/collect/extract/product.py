@@ -116,7 +116,7 @@ def _plausible(found: Found, page: Document) -> Found:
 
 def _plausible_pictures(found: Found) -> Found:
     """Without the site's logo, which many pages give as their picture."""
-    found.images = [image for image in found.images if is_picture(image)]
+    found.images = [image for image in found.images if is_picture(image, found.fields.get("name"))]
     return found
 
 

@@ -43,7 +43,8 @@ _GALLERY = re.compile(
     r"gallery|galerie|galeria|product-?(?:image|img|photo|pic|media)|main-?(?:image|img|photo)|zoom|foto", re.I
 )
 _NO_PICTURE = re.compile(
-    r"logo|sprite|icon|placeholder|blank|spacer|pixel|loading|loader|banner|badge|avatar|payment|flag", re.I
+    r"(?:^|[^a-z])(logo|sprite|icon|favicon|placeholder|blank|spacer|pixel|loading|loader|banner|badge|avatar|payment|flag)s?(?![a-z])",
+    re.I,
 )
 _PICTURE_FILE = re.compile(r"\.(?:jpe?g|png|webp|avif|gif)(?:$|[?#])", re.I)
 _OF_PICTURE = ("data-zoom-image", "data-large", "data-original", "data-lazy", "data-src", "src")
@@ -72,9 +73,10 @@ def visible(page: Document, wanted: set[str]) -> Found:
     return found
 
 
-def is_picture(url: str) -> bool:
-    """Whether an address is likely a product's picture, not the site's logo or an empty one."""
-    return not _NO_PICTURE.search(url.split("?")[0].rsplit("/", 1)[-1])
+def is_picture(url: str, name: str | None) -> bool:
+    """Whether an address is likely the product's picture, not the site's logo: unless the product is named "Logo tee"."""
+    called = _NO_PICTURE.search(url.split("?")[0].rsplit("/", 1)[-1])
+    return not called or f" {called[1].lower()} " in words(name)
 
 
 def _heading(page: Document) -> tuple[Any, str | None]:
@@ -173,7 +175,7 @@ def _pictures(page: Document, name: str) -> list[str]:
     others: list[str] = []
     for tag in page.tree.iter("img"):
         address = _largest(tag, page.base)
-        if not address or not is_picture(address) or len(named) >= MOST_PICTURES:
+        if not address or not is_picture(address, name) or len(named) >= MOST_PICTURES:
             continue
         said = words(tag.get("alt") or tag.get("title"))
         if said.strip() and (said in words(name) or words(name) in said) and len(said) > 4:

@@ -88,6 +88,18 @@ def test_meta_tags_make_a_product_page_when_they_say_so() -> None:
     assert not read(tags.replace('"product"', '"website"')).sold_here
 
 
+@pytest.mark.parametrize(
+    ("picture", "title", "kept"),
+    [
+        ("/static/logo.png", "Apron", False), ("/android-icon-192x192?v=1", "Apron", False), ("/img/blank.gif", "Apron", False),
+        ("/silicone-case.jpg", "Case", True), ("/blanket.jpg", "Throw", True), ("/tee-logo.jpg", "Logo tee", True),
+    ],
+)  # fmt: skip
+def test_a_logo_is_no_picture_of_the_product(picture: str, title: str, kept: bool) -> None:
+    found = read(f'<meta property="og:title" content="{title}"><meta property="og:image" content="{picture}">')
+    assert bool(found.images) is kept
+
+
 def test_a_label_says_which_of_twitters_values_is_the_price() -> None:
     tags = "".join(
         f'<meta name="twitter:{kind}{n}" content="{value}">'
