@@ -83,7 +83,8 @@ def _starts(text: str) -> list[re.Match[str]]:
 
 def _read_entry(entry: dict[str, Any], found: Found, on_view: bool) -> None:
     """One thing pushed: what it says of the product on view."""
-    shop = entry.get("ecommerce") if isinstance(entry.get("ecommerce"), dict) else {}
+    shop = entry.get("ecommerce")
+    shop = shop if isinstance(shop, dict) else {}
     event = re.sub(r"[^a-z_]", "", str(entry.get("event", "")).lower())
     on_view = on_view or event in _VIEWS
     products = as_list(dig(shop, "detail", "products"))

@@ -175,7 +175,9 @@ def _finish(product: Product, page: Document, site: Site | None) -> None:
         fields["country"] = country
     if "price" in fields:
         given, source = fields.get("currency"), sources["price"]
-        currency = currency_of(given, country) or currency_of(fields["price"], country) or (site and site.currency)
+        currency = (
+            currency_of(given, country) or currency_of(fields["price"], country) or (site.currency if site else None)
+        )
         fields.pop("currency", None)
         if currency:
             fields["currency"] = currency

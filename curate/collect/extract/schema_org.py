@@ -122,11 +122,11 @@ def read_product(product: Node, base: str) -> Found:
         _read_identifier(node, found)
         found.images = found.images or pictures(node, base)
     found.put("brand", dig(product, "manufacturer"))
-    offered = next((offer for node in (product, *variants) if (offer := _offer(node))), {})
-    _read_offer(offered, found)
+    offered = [_offer(node) for node in (product, *variants)]
+    _read_offer(next((one for one in offered if _price(one)), offered[0]), found)
     for pair in as_list(product.get("additionalProperty")):
-        if isinstance(pair, dict) and (name := text_of(pair.get("name"))):
-            found.put(f"+{name}", pair.get("value"))  # a name of the page's own
+        if isinstance(pair, dict) and (label := text_of(pair.get("name"))):
+            found.put(f"+{label}", pair.get("value"))  # a name of the page's own
     return found
 
 
