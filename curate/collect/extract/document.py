@@ -16,6 +16,7 @@ from curate.collect.extract.values import address_of, clean
 
 _NO_TEXT = {"script", "style", "noscript", "template"}
 _INLINE = {"a", "b", "bdi", "bdo", "em", "font", "i", "ins", "mark", "s", "small", "span", "strong", "sub", "sup", "u"}
+_CENTS = re.compile(r"superscript|\bsup\b|\bcents?\b|fraction|decimals?\b", re.I)
 _FOR_EARS = re.compile(r"\b(?:visually-?hidden|sr-only|g-hdn|screen-?reader-?(?:only|text))\b", re.I)
 _GENERIC_ENDINGS = {"ai", "co", "eu", "fm", "io", "me", "to", "tv"}  # two letters that say nothing of a country
 _XML_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
@@ -104,7 +105,7 @@ def read_document(body: bytes, url: str, content_type: str | None = None) -> Doc
 def visible_text(tag: Any, longest: int = 2_000) -> str | None:
     """The text of an element as a person sees it: without scripts, styles and what is only there for screen readers.
 
-    Blocks are set apart by a space, inline elements are not, and cents written as <sup> get their point back.
+    Blocks are set apart by a space, inline elements are not, and raised cents get their point back.
     """
     parts: list[str] = []
     size = 0
@@ -135,6 +136,7 @@ def _is_hidden(tag: Any) -> bool:
 def _opened(tag: Any, before: list[str]) -> str:
     """The text that an element begins with, and what sets it apart from the text before."""
     text = tag.text or ""
-    if tag.tag == "sup" and re.fullmatch(r"\s*\d\d\s*", text) and before and before[-1].rstrip()[-1:].isdigit():
-        return f".{text}"
+    raised = tag.tag == "sup" or (tag.tag in _INLINE and _CENTS.search(tag.get("class", "")))
+    if raised and re.fullmatch(r"\s*\d\d\s*", text) and "".join(before[-3:]).rstrip()[-1:].isdigit():
+        return f".{text.strip()}"
     return text if tag.tag in _INLINE else f" {text}"

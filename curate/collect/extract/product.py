@@ -81,8 +81,10 @@ def read_page_product(page: Document, site: Site | None = None) -> Product:
         else:
             _keep(product, source, answers[source])
             product.sold_here = product.sold_here or answers[source].product
-    if site and site.is_product(page.url) is False:
-        product.sold_here = False
+    ruled = site.is_product(page.url) if site else None
+    if ruled is not None:
+        shown = "name" in product.fields and (product.images or "price" in product.fields)  # neither captcha nor gone
+        product.sold_here = ruled and (product.sold_here or bool(shown))
     _finish(product, page, site)
     return product
 

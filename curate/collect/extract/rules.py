@@ -32,7 +32,7 @@ def by_rules(site: Site, page: Document) -> Found:
         elif values:
             found.put(name, *values)
     told = found.fields.keys() & {"price", "sku", "product_id"}
-    found.product = bool(site.is_product(page.url)) or ("name" in found.fields and bool(told))
+    found.product = "name" in found.fields and bool(told)
     return found
 
 

@@ -236,3 +236,8 @@ def test_amazon_without_any_structured_data_is_read_by_the_shipped_rules() -> No
         "Apron of linen", "Tela", "B0ABCDEF12", 1021.99, "EUR", "InStock",
     ]  # fmt: skip
     assert set(shown["sources"].values()) == {"rules", "url"}
+
+
+def test_a_captcha_at_a_product_s_address_is_no_listing() -> None:
+    page = b"<title>Robot Check</title><h4>Enter the characters you see below</h4><form><input name=amzn></form>"
+    assert read_page(page, "https://www.amazon.com/dp/B0ABCDEF12").listing is None

@@ -179,6 +179,19 @@ def test_the_visible_page_is_the_last_resort() -> None:
 
 
 @pytest.mark.parametrize(
+    "inner",
+    [
+        "$24<sup>50</sup>",
+        "$<span>24</span><span class=price-superscript> 50</span>",
+        "$24<span class=a-dot>.</span><i class=fraction>50</i>",
+        "$24.50",
+    ],
+)
+def test_raised_cents_are_cents(inner: str) -> None:
+    assert read(f"<h1>Apron</h1><p class=price>{inner}</p>").price == 24.5
+
+
+@pytest.mark.parametrize(
     "line",
     [
         "<p>Brand: we have been making aprons since 1911 and never stopped</p>",
