@@ -102,6 +102,16 @@ class Rewrite(_Part):
         return self
 
 
+# Addresses in which a platform says the size that it makes; without it comes the picture as it was uploaded.
+PLATFORMS = (
+    Rewrite(  # Shopify: apron_grande.jpg, apron_300x300_crop_center@2x.jpg
+        find=r"(//cdn\.shopify\.com/[^?]+?|/cdn/shop/[^?]+?)_(?:pico|icon|thumb|small|compact|medium|large|grande|\d+x\d*|x\d+)(?:_crop_\w+)?(?:@\dx)?(\.\w+)(?=$|\?)",
+        replace=r"\1\2",
+    ),
+    Rewrite(find=r"(/dw/image/v2/[^?]+)\?s[wh]=.*$", replace=r"\1"),  # Salesforce Commerce Cloud: ?sw=513&sh=654&sm=fit
+)
+
+
 class Limits(_Part):
     """How far and how fast; what is left out is the crawler's own default."""
 
@@ -163,12 +173,6 @@ class Site(_Part):
         """Whether the address is a product's; None when the rules do not say."""
         return any(re.search(pattern, url) for pattern in self.product_url) if self.product_url else None
 
-    def full_size(self, url: str) -> str:
-        """The address of a picture in full size."""
-        for rewrite in self.image_rewrite:
-            url = re.sub(rewrite.find, rewrite.replace, url)
-        return url
-
 
 @cache
 def _host_pattern(pattern: str) -> re.Pattern[str]:
@@ -176,6 +180,13 @@ def _host_pattern(pattern: str) -> re.Pattern[str]:
     body = re.escape(pattern.removesuffix(".*"))
     ending = r"\.(?:[a-z]{2,6}|(?:co|com|net|org)\.[a-z]{2})" if pattern.endswith(".*") else ""
     return re.compile(rf"(?:^|\.){body}{ending}$")
+
+
+def full_size(url: str, site: Site | None = None) -> str:
+    """The address of a picture in full size, by the rules of its site and by those of platforms that many shops stand on."""
+    for rewrite in (*PLATFORMS, *(site.image_rewrite if site else ())):
+        url = re.sub(rewrite.find, rewrite.replace, url)
+    return url
 
 
 def read_site(path: Path) -> Site:

@@ -87,6 +87,7 @@ def _read_entry(entry: dict[str, Any], found: Found, on_view: bool) -> None:
     shop = shop if isinstance(shop, dict) else {}
     event = re.sub(r"[^a-z_]", "", str(entry.get("event", "")).lower())
     on_view = on_view or event in _VIEWS
+    priced = "price" in found.fields
     products = as_list(dig(shop, "detail", "products"))
     if not products and on_view:
         products = as_list(shop.get("items") or entry.get("items") or entry.get("product"))
@@ -97,7 +98,9 @@ def _read_entry(entry: dict[str, Any], found: Found, on_view: bool) -> None:
     else:
         _take(entry, _FLAT, found)
     for place in (shop, dig(shop, "detail"), entry):
-        if isinstance(place, dict) and ("price" in found.fields):
+        if (
+            isinstance(place, dict) and not priced and "price" in found.fields
+        ):  # what gives the price gives its currency
             found.put("currency", place.get("currency"), place.get("currencyCode"))
 
 

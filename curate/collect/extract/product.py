@@ -13,10 +13,10 @@ from curate.collect.extract.microdata import microdata
 from curate.collect.extract.opengraph import opengraph
 from curate.collect.extract.prices import currency_of, parse_price
 from curate.collect.extract.rules import by_rules
-from curate.collect.extract.schema_org import nodes, own_product, read_product, sort_out, types
+from curate.collect.extract.schema_org import gtin_of, nodes, own_product, read_product, sort_out, types
 from curate.collect.extract.values import Found, first_text, id_in, words
 from curate.collect.extract.visible import is_picture, visible
-from curate.collect.site import SOURCES, Site
+from curate.collect.site import SOURCES, Site, full_size
 
 SHOWN = ("name", "image", "images", "price", "currency", "sku", "product_id", "gtin", "mpn", "brand", "availability")
 _BRAND = re.compile(r"^.{0,30}\b(?:brand|marca|marke|marque|merk|značka|бренд|márka|merkki)\s*:\s*(.+)$", re.I)
@@ -185,11 +185,21 @@ def _finish(product: Product, page: Document, site: Site | None) -> None:
             fields["currency"] = currency
             sources["currency"] = (sources.get("currency") or source) if given else source
         product.price = parse_price(fields["price"], currency, written=source in ("rules", "page"))
+    product.images = list(dict.fromkeys(full_size(image, site) for image in product.images))
     if site:
-        product.images = list(dict.fromkeys(site.full_size(image) for image in product.images))
         product.images = product.images[: site.limits.max_images]
+    if isbn := next((gtin for name in ("sku", "product_id", "mpn") if (gtin := _isbn(fields.get(name)))), None):
+        fields.setdefault("gtin", isbn)
+        sources.setdefault(
+            "gtin", next(sources[name] for name in ("sku", "product_id", "mpn") if _isbn(fields.get(name)))
+        )
     if number := id_in(page.url):
         fields["url_id"], sources["url_id"] = number, "url"
+
+
+def _isbn(text: str | None) -> str | None:
+    """A bookshop's number for a book, where that is its ISBN."""
+    return gtin_of(text) if (text or "").startswith(("978", "979")) else None
 
 
 def _site_name(page: Document, items: list[Any]) -> str | None:

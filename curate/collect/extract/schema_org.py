@@ -187,9 +187,21 @@ def _read_offer(offer: Node, found: Found) -> None:
 
 
 def gtin_of(value: Any) -> str | None:
-    """A GTIN or ISBN: 8 to 14 digits without hyphens and spaces; None for anything else."""
-    digits = re.sub(r"[-\s]", "", text_of(value) or "")
-    return digits if re.fullmatch(r"\d{8}|\d{9}[\dXx]|\d{12,14}", digits) else None
+    """A GTIN or ISBN without hyphens and spaces; None for anything else, and where the check digit is wrong.
+
+    The check digits are those of GS1 (weights 3 and 1 from the right) and of ISBN-10 (weights 10 to 1, modulo 11).
+    """
+    digits = re.sub(r"[-\s]", "", text_of(value) or "").upper()
+    if re.fullmatch(r"[0-9]{9}[0-9X]", digits):
+        total = sum(
+            weight * (10 if digit == "X" else int(digit))
+            for weight, digit in zip(range(10, 0, -1), digits, strict=True)
+        )
+        return digits if total % 11 == 0 else None
+    if not re.fullmatch(r"[0-9]{8}|[0-9]{12,14}", digits) or not digits.strip("0"):
+        return None
+    total = sum(int(digit) * (3 if place % 2 else 1) for place, digit in enumerate(reversed(digits)))
+    return digits if total % 10 == 0 else None
 
 
 def pictures(product: Node, base: str) -> list[str]:

@@ -87,7 +87,7 @@ def address_of(value: Any, base: str) -> str | None:
     if not isinstance(value, str) or not value.strip() or len(value) > LONGEST_URL:
         return None
     try:
-        full = urldefrag(safe_url_string(urljoin(base, value.strip()))).url
+        full = urldefrag(safe_url_string(urljoin(base, value.strip().replace("&amp;", "&")))).url
         parts = urlsplit(full)
         parts.port  # noqa: B018 - raises for a port that is no number
     except ValueError:

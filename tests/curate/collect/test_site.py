@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from curate.collect.site import Site, read_site, shipped, site_of
+from curate.collect.site import Site, full_size, read_site, shipped, site_of
 from schemas.errors import UserError
 
 RULES = """
@@ -39,7 +39,7 @@ def test_a_file_of_rules_says_where_everything_is(tmp_path: Path) -> None:
         True,
         False,
     )
-    assert site.full_size("https://i.example/a_s.jpg") == "https://i.example/a.jpg"
+    assert full_size("https://i.example/a_s.jpg", site) == "https://i.example/a.jpg"
 
 
 @pytest.mark.parametrize(
@@ -95,3 +95,20 @@ def test_your_own_rules_come_before_the_shipped_ones() -> None:
     assert found is own
     assert german in shipped()
     assert site_of("https://nobody.example/") is None
+
+
+@pytest.mark.parametrize(
+    ("given", "full"),
+    [
+        ("https://cdn.shopify.com/s/files/1/a-5_grande.jpg?v=16", "https://cdn.shopify.com/s/files/1/a-5.jpg?v=16"),
+        (
+            "https://s.example/cdn/shop/products/a_300x300_crop_center@2x.png",
+            "https://s.example/cdn/shop/products/a.png",
+        ),
+        ("https://cdn.shopify.com/s/a_SL1000.jpg", "https://cdn.shopify.com/s/a_SL1000.jpg"),
+        ("https://s.example/dw/image/v2/B/on/a.jpg?sw=513&sh=654&sm=fit", "https://s.example/dw/image/v2/B/on/a.jpg"),
+        ("https://s.example/a_large.jpg?sw=5", "https://s.example/a_large.jpg?sw=5"),
+    ],
+)
+def test_platforms_say_their_size_in_the_address(given: str, full: str) -> None:
+    assert full_size(given) == full

@@ -179,6 +179,28 @@ def test_the_number_in_the_address(url: str, number: str | None) -> None:
     assert read("<h1>x</h1>", url).fields.get("url_id") == number
 
 
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("978-0-552-17374-2", "9780552173742"), ("4006381333931", "4006381333931"), ("96385074", "96385074"), ("0-306-40615-2", "0306406152"),
+        ("080442957X", "080442957X"), ("4006381333932", None), ("0000000000000", None), ("12345", None), (4006381333931, "4006381333931"),
+    ],
+)  # fmt: skip
+def test_a_gtin_has_a_right_check_digit(given: object, kept: str | None) -> None:
+    assert read(ld({"@type": "Product", "name": "Apron", "gtin": given})).fields.get("gtin") == kept
+
+
+def test_a_book_s_number_is_its_gtin_where_it_is_an_isbn() -> None:
+    found = read(ld({"@type": "Product", "name": "Aprons", "sku": "9780552173742"}))
+    assert (found.fields["gtin"], found.sources["gtin"]) == ("9780552173742", "json-ld")
+    assert "gtin" not in read(ld({"@type": "Product", "name": "Aprons", "sku": "4006381333931"})).fields
+
+
+def test_an_address_with_its_entities_left_in_is_mended() -> None:
+    found = read(ld({"@type": "Product", "name": "Apron", "image": "/a.jpg?w=8&amp;h=8"}))
+    assert found.images == ["https://shop.example/a.jpg?w=8&h=8"]
+
+
 def test_each_field_says_where_it_came_from_and_the_first_source_wins() -> None:
     page = (
         '<meta property="og:title" content="Apron | Shop"><meta property="og:image" content="/og.jpg">'

@@ -59,5 +59,5 @@ def test_a_crawl_takes_most_of_them_for_product_pages(bench: Any, shared_data: C
     """Only what a page says of itself makes it one, never a guess at what is seen."""
     pages = [read_page(body, truth["url"]) for _, body, truth in bench.saved_pages(shared_data("pages"))]
     listings = [page.listing for page in pages if page.listing]
-    assert len(listings) >= 78
+    assert len(listings) >= 82
     assert all(listing.columns["title"] and listing.pictures for listing in listings)
