@@ -122,8 +122,8 @@ def visible_text(tag: Any, longest: int = 2_000) -> str | None:
             if event == "end" and inner.tag not in _INLINE:
                 text = f" {text or ''}"
         if text:
-            parts.append(text)
-            size += len(text)
+            parts.append(" ".join(f".{text}.".split())[1:-1])  # blanks to one, those at both ends kept
+            size += len(parts[-1].strip())
             if size > longest:
                 break
     return clean("".join(parts)[:longest])

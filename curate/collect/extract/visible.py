@@ -12,12 +12,17 @@ from urllib.parse import unquote, urlsplit
 
 from curate.collect.extract.document import Document, visible_text
 from curate.collect.extract.opengraph import without_site
+from curate.collect.extract.prices import parse_price
 from curate.collect.extract.schema_org import gtin_of
 from curate.collect.extract.values import Found, address_of, clean, words
 
 _PRICE = re.compile(r"price|preis|prix|precio|preco|preço|prezzo|prijs|hinta|cena|cijena|\bpris\b|amount", re.I)
 _NO_PRICE = re.compile(
     r"\bold|old\b|was\b|strike|before|regular|list-?price|original|save|saving|discount|shipping|unit|per-|from|instal|parcel|rrp|msrp|uvp",
+    re.I,
+)
+_OTHERS = re.compile(
+    r"\brelated|\brecommend|\bsimilar|\bup-?sell|\bcross-?sell|also-?(?:bought|viewed|like)|\bproduct-tile|recently-?viewed",
     re.I,
 )
 _PRICE_TEXT = re.compile(
@@ -105,6 +110,8 @@ def _price_among(tags: list[Any]) -> str | None:
     """The first text that is a price, stands in something called so, and is not struck out."""
     for tag in tags:
         called = f"{tag.get('class', '')} {tag.get('id', '')} {tag.get('itemprop', '')}"
+        if _OTHERS.search(called):
+            return None  # what follows are other products
         if (
             tag.tag in ("script", "style", "del", "s", "input", "meta")
             or not _PRICE.search(called)
@@ -113,8 +120,12 @@ def _price_among(tags: list[Any]) -> str | None:
             continue
         text = _without_struck(tag)
         match = _PRICE_TEXT.match(text or "")
-        if match and _SIGN.search(match[0]) and not re.search(r"\d", (text or "")[match.end() :]):
-            return match[0].strip()
+        if text and match and _SIGN.search(match[0]) and text[0] not in "+-−":  # +20.00 € is an option's
+            rest = text[match.end() :].strip()
+            other = parse_price(rest, written=True)
+            lower = re.search(r"[-–—]\s*$", match[0]) or re.match(r"[-–—]", rest)
+            if other is None or lower or other == parse_price(match[0], written=True):
+                return match[0].strip()  # alone, the lower end of a range, or said twice
     return None
 
 

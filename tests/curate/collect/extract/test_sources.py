@@ -192,6 +192,23 @@ def test_raised_cents_are_cents(inner: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("page", "price"),
+    [
+        ("<p class=price>\n\n   <b>$ </b>\n\t" + " " * 200 + "<span>24.50</span>\n</p>", 24.5),
+        ("<p class=price>24.50 € 24.50 €</p>", 24.5),  # once for the eye, once for a script
+        ("<p class=price>$24.50 – $30.00</p>", 24.5),
+        ("<p class=price>+$2.00</p><p class=price>$24.50</p>", 24.5),  # an option's
+        ("<p class=price>24.50</p>", None),  # no sign: any number
+        ("<p class=price>$24.50 instead of $30.00</p>", None),
+        ("<p class=shipping-price>$4.50</p><p class='price was'>$30</p>", None),
+        ("<div class=related-products><p class=price>$4.50</p></div>", None),
+    ],
+)
+def test_which_visible_price_is_the_product_s(page: str, price: float | None) -> None:
+    assert read(f"<h1>Apron</h1>{page}").price == price
+
+
+@pytest.mark.parametrize(
     "line",
     [
         "<p>Brand: we have been making aprons since 1911 and never stopped</p>",
