@@ -4,7 +4,7 @@ page puts it to use: `extract` for one page, `read_page` for a crawl. A page is 
 reader a source (rules jsonld+schema_org microdata opengraph datalayer visible); product keeps the first answer to a field.
 """
 
-from curate.collect.extract.page import Listing, Page, extract, read_page
+from curate.collect.extract.page import Listing, Page, extract, read_page, reader
 from curate.collect.extract.prices import parse_price
 from curate.collect.extract.product import Product
 from curate.collect.extract.saved import page_url, read_file, say
@@ -21,5 +21,6 @@ __all__ = [
     "parse_price",
     "read_file",
     "read_page",
+    "reader",
     "say",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -70,6 +71,13 @@ def read_page(
     following, links = _anchors(page, site)
     named = [full for one in product.listed if (full := address_of(one, page.base)) and same_host(full, url)]
     return Page(None, following, _products_first(named + links, site), product.broken_blocks)
+
+
+def reader(own: Sequence[Site]) -> Callable[[bytes, str, str | None, str | None], Page]:
+    """`read_page` for a crawl with rules of your own: they come before those that come with the tool."""
+    return lambda body, url, content_type, marketplace: read_page(
+        body, url, content_type, marketplace, site_of(url, own)
+    )
 
 
 def _listing(product: Product, page: Document, site: Site | None, marketplace: str | None) -> Listing:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from curate.collect.extract import Product, extract, read_page
+from curate.collect.extract import Product, extract, read_page, reader
 from curate.collect.site import Site
 
 URL = "https://shop.example/dp/apron-4711234.html"
@@ -238,6 +239,9 @@ def test_the_rules_say_which_pages_are_products_and_what_their_site_is_called() 
         "shop.mx", "12", 1299, "MXN",
     )  # fmt: skip
     assert (found.columns["permission"], found.columns["source"]) == ("ours", "rules")
+    assert reader([site])(page, "https://www.shop.mx/dp/apron-12.html", None, "ours").listing == replace(
+        found, marketplace="ours"
+    )
     listed = read_page(page, "https://www.shop.mx/all", site=site)
     assert listed.listing is None
     assert listed.next_pages == ["https://www.shop.mx/all?p=2"]
