@@ -223,6 +223,18 @@ def site_of(url: str, own: Iterable[Site] = ()) -> Site | None:
     return next((site for site in (*own, *shipped()) if site.serves(url)), None)
 
 
+def rules_for(url: str, file: Path | None) -> Site | None:
+    """The rules in a file for an address, without a file the shipped ones. Raises UserError when they are another site's."""
+    if file is None:
+        return site_of(url)
+    site = read_site(file)
+    if not site.serves(url):
+        raise UserError(
+            f"{file}: its rules are for {', '.join(site.hosts)}, and {url[:200]} is none of theirs; check `hosts`"
+        )
+    return site
+
+
 @cache
 def shipped() -> tuple[Site, ...]:
     """The site rules that come with the tool, by file name."""

@@ -23,8 +23,8 @@ def extract_command(
 ) -> None:
     """Show the product that a saved page tells of, field by field, with where each came from."""
     from curate.collect.extract import extract, page_url, read_file, say
-    from curate.collect.site import read_site, site_of
+    from curate.collect.site import rules_for
 
     address = page_url(url)
-    rules = site_of(address, [read_site(site)] if site else [])
+    rules = rules_for(address, site)
     typer.echo(say(extract(read_file(file), address, site=rules), as_json))

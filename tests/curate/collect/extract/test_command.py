@@ -71,6 +71,10 @@ def test_rules_of_your_own_come_first(curate: Callable[..., Said], tmp_path: Pat
     code, out, err = curate("extract", file, "--url", URL, "--site", rules)
     assert (code, out) == (1, "")
     assert "'#t[' is not a CSS selector" in err
+    rules.write_text("marketplace: shop\nhosts: shop.example.org\n")
+    code, out, err = curate("extract", file, "--url", URL, "--site", rules)
+    assert (code, out) == (1, "")
+    assert "its rules are for shop.example.org" in err
 
 
 def test_what_cannot_be_read_is_said_in_one_line(curate: Callable[..., Said], tmp_path: Path) -> None:
