@@ -14,6 +14,7 @@ from curate.commands import (
     desk,
     embed,
     export,
+    extract,
     hits,
     label,
     layouts,
@@ -39,7 +40,7 @@ app = typer.Typer(
 )
 
 for stage in (
-    workspace, collect, clean, embed, crowd, crowd_backup, people_of_crowd, recruit, layouts, hits, desk, label, people, paying, dataset, leaks, select, export, pack, report, demo,
+    workspace, collect, extract, clean, embed, crowd, crowd_backup, people_of_crowd, recruit, layouts, hits, desk, label, people, paying, dataset, leaks, select, export, pack, report, demo,
 ):  # fmt: skip
     stage.register(app)
 

@@ -35,7 +35,11 @@ LISTINGS = Table(
         C("attributes", "map", "everything else the page says, name to value", null=True),
         C("license", "string", "license of text and pictures, when known", null=True),
         C("permission", "string", "why we may collect it, as given by the user", null=True),
-        C("source", "string", "what it was read from: json-ld, folder, feed"),
+        C(
+            "source",
+            "string",
+            "what its name was read from: json-ld, microdata, opengraph, data-layer, rules; or folder, feed",
+        ),
         C("first_seen_at", "time", "when it first came in; never changes"),
         C("fetched_at", "time", "when it was last read"),
         _DROPPED,

@@ -58,6 +58,7 @@ def test_the_wheel_carries_task_files_and_templates(fresh: Path) -> None:
     assert (fresh / "shop" / "tasks" / "apron.yaml").exists()
     package = next((fresh / "env" / "lib").glob("python*/site-packages")) / "curate"
     for needed in (
+        "collect/sites",
         "report/templates",
         "crowd/server/templates",
         "crowd/server/static",
