@@ -38,7 +38,8 @@ def scrape_command(
 ) -> None:
     """Collect product listings and all their pictures from sites that allow it; run again it goes on where it was."""
     from curate.collect.fetch import Manners
-    from curate.collect.scrape import Plan, finish, scrape
+    from curate.collect.plan import Plan
+    from curate.collect.scrape import finish, scrape
     from curate.workspace import open_workspace
 
     here = open_workspace(workspace)

@@ -91,7 +91,9 @@ def measure(name: str, words: list[str], folder: Path, done: Any, pages: int) ->
     """Run a crawler to its end; print CPU seconds, wall time, and the crawling process's memory at four moments."""
     began = time.monotonic()
     with (folder / "said.txt").open("w") as said:
-        running = subprocess.Popen(words, cwd=folder, stdout=said, stderr=said, env={**os.environ, "PYTHONPATH": str(ROOT)})
+        running = subprocess.Popen(
+            words, cwd=folder, stdout=said, stderr=said, env={**os.environ, "PYTHONPATH": str(ROOT)}
+        )
         seen: dict[int, float] = {}
         peak = 0.0
         while (ended := os.wait4(running.pid, os.WNOHANG))[0] == 0:

@@ -24,7 +24,9 @@ from typer.testing import CliRunner
 
 from curate.cli import app
 from curate.collect.fetch import Manners, _GuardedResolver, is_private
-from curate.collect.scrape import Crawled, Plan, finish, scrape, start_urls
+from curate.collect.plan import Plan
+from curate.collect.scrape import Crawled, finish, scrape
+from curate.collect.sources import start_urls
 from curate.workspace import Workspace
 from schemas.errors import Partial, UserError
 from schemas.tables import APPEARANCES, FAILURES, LISTINGS, PICTURES
@@ -429,7 +431,7 @@ def test_a_page_in_latin_1_with_one_broken_block_is_a_listing_all_the_same(works
 def test_a_full_disk_gets_one_clear_line_and_costs_nothing_but_time(
     workspace: Workspace, site: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import curate.collect.scrape as module
+    import curate.collect.crawl as module
 
     site.shop(4)
     put, calls = module.put, itertools.count()

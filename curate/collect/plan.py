@@ -1,0 +1,76 @@
+"""What a crawl is to bring, and what a site's rules say to the crawler itself."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from curate.collect.extract import Page, read_page
+from curate.collect.fetch import Manners
+
+
+@dataclass(frozen=True)
+class SiteRules:
+    """The part of a site's rules that steers the crawler; selectors of fields are for whoever reads the page."""
+
+    product_url: str | None = None  # regex found in the addresses of product pages; other links are then left alone
+    next_page: str | None = None  # CSS selector of the link to the rest of a list, beside rel=next
+    image_rewrite: tuple[tuple[str, str], ...] = ()  # (regex, replacement): a thumbnail's address to the full picture's
+    delay: float = 0.0  # seconds between two requests, when more than the crawl's own
+    max_pictures: int | None = None  # of one listing; None = all
+    permission: str | None = None  # why we may collect here; goes into LISTINGS
+
+    def wants(self, url: str) -> bool:
+        """Whether a link may lead to a product."""
+        return self.product_url is None or re.search(self.product_url, url) is not None
+
+    def pictures(self, urls: list[str]) -> list[str]:
+        """Addresses of full-size pictures, each once, in order, as many as are wanted."""
+        for pattern, full in self.image_rewrite:
+            urls = [re.sub(pattern, full, url) for url in urls]
+        return list(dict.fromkeys(urls))[: self.max_pictures]
+
+
+NO_RULES = SiteRules()
+
+
+def no_rules(url: str) -> SiteRules:
+    """Every site is read as it comes."""
+    return NO_RULES
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to collect, and how far to go."""
+
+    manners: Manners
+    max_listings: int | None = None
+    depth: int = 2  # links from a start page to a product
+    marketplace: str | None = None  # instead of what the pages say
+    refresh: bool = False  # look again at what is known, by conditional requests
+    rules: Callable[[str], SiteRules] = no_rules  # of the site that an address belongs to
+    read: Callable[[bytes, str, str | None, str | None], Page] = field(
+        default=read_page
+    )  # body, url, type, marketplace
+
+
+@lru_cache(maxsize=64)
+def _selector(css: str) -> str:
+    """A CSS selector as XPath."""
+    from parsel.csstranslator import HTMLTranslator
+
+    return HTMLTranslator().css_to_xpath(css)
+
+
+def further_pages(body: bytes, url: str, css: str) -> list[str]:
+    """Addresses of the links that a selector finds on a page: elements with href, or `::attr(…)`."""
+    import lxml.html
+
+    from curate.collect.extract import address_of
+
+    tree = lxml.html.document_fromstring(body or b"<html/>")
+    found = tree.xpath(_selector(css))
+    places = [one if isinstance(one, str) else one.get("href") for one in found]
+    return [address for place in places if (address := address_of(place, url))]
