@@ -15,7 +15,7 @@ from curate.collect.fetch import PAGE_BYTES, PICTURE_BYTES, Answer, Failed, Fetc
 from curate.collect.frontier import Result, Todo
 from curate.collect.plan import Plan, further_pages
 from curate.collect.robots import opted_out, wishes
-from curate.collect.sources import LIST_BYTES, SourceError, is_list, read_list
+from curate.collect.sources import LIST_BYTES, Listed, SourceError, is_list, read_list
 
 LARGE_PAGE = 200_000  # bytes above which a page is read in a thread
 PIXELS = 50_000_000  # a picture of more is refused before anybody decodes it
@@ -46,13 +46,11 @@ async def _page(todo: Todo, answer: Answer, plan: Plan) -> Result:
         return seen
     kind = answer.header("content-type") or ""
     try:
-        if (listed := read_list(answer.body, answer.url, kind)) is not None:
-            pages = [url for url in listed.pages if plan.rules(url).wants(url)]
-            links = [*(Todo(url, "page", todo.depth) for url in listed.lists),
-                     *(Todo(url, "page", max(todo.depth + 1, plan.depth)) for url in pages)]  # fmt: skip
-            return replace(seen, links=links, dropped=None if links else "a list without addresses")
+        listed = read_list(answer.body, answer.url, kind if todo.depth == 0 else "")
     except SourceError as error:
         return replace(seen, dropped=str(error))
+    if listed is not None:
+        return _listed(listed, seen, plan)
     given = (answer.body, answer.url, kind, plan.marketplace)
     large = len(answer.body) > LARGE_PAGE
     page = await asyncio.to_thread(plan.read, *given) if large else plan.read(*given)
@@ -63,6 +61,16 @@ async def _page(todo: Todo, answer: Answer, plan: Plan) -> Result:
         return replace(seen, listing=_as_ruled(page, todo.url, plan))
     links = [] if wish.nofollow else _links(page, answer, todo.depth, plan)
     return replace(seen, links=links, dropped=_why_nothing(todo, page, links, wish.nofollow))
+
+
+def _listed(listed: Listed, seen: Result, plan: Plan) -> Result:
+    """What a sitemap or feed leads to. Its pages are products or nothing: their own links are not followed."""
+    depth = seen.todo.depth
+    pages = [url for url in listed.pages if plan.rules(url).wants(url)]
+    links = [Todo(url, "page", depth) for url in listed.lists] + [
+        Todo(url, "page", max(depth + 1, plan.depth)) for url in pages
+    ]
+    return replace(seen, links=links, dropped=None if links or depth else "a list without addresses")
 
 
 def _as_ruled(page: Page, url: str, plan: Plan) -> Listing:
