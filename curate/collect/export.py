@@ -33,6 +33,12 @@ GROUP BY f.url ORDER BY f.first_seen_at, f.rowid
 """
 
 
+def export_here(workspace: Workspace) -> dict[str, int]:
+    """Write the four tables from the workspace's project.db; returns how many rows of each the crawl has."""
+    with contextlib.closing(workspace.project()) as db:
+        return export(workspace, db)
+
+
 def export(workspace: Workspace, db: sqlite3.Connection) -> dict[str, int]:
     """Write the four tables; returns how many rows of each the crawl has. What `curate check` filled in PICTURES stays."""
     pictures = PICTURES.frame(
@@ -91,8 +97,7 @@ def main() -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     workspace = open_workspace(Path(sys.argv[1]))
     try:
-        with contextlib.closing(workspace.project()) as db:
-            said: dict[str, Any] = export(workspace, db)
+        said: dict[str, Any] = export_here(workspace)
     except UserError as error:
         said = {"error": str(error)}
     except (OSError, sqlite3.OperationalError) as error:

@@ -83,7 +83,7 @@ class Robots:
             return Rules()
         if status != 200:
             return Rules(unreachable=f"HTTP {status}")
-        return Rules(Protego.parse(_whole_lines(body).decode("utf-8", "replace")))
+        return Rules(Protego.parse(_whole_lines(body).decode("utf-8-sig", "replace")))
 
 
 def _whole_lines(body: bytes) -> bytes:

@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -41,10 +42,12 @@ class Crawled:
     stopped: bool
 
 
-def scrape(workspace: Workspace, start: str, plan: Plan) -> Crawled:
-    """Collect from a URL or a file of URLs, one a line, then write the tables. Run again it goes on where it was.
+def scrape(
+    workspace: Workspace, start: str, plan: Plan, tables: Callable[[Workspace], dict[str, int]] | None = None
+) -> Crawled:
+    """Collect from a URL or a file of them, then write the tables. Run again it goes on where it was.
 
-    Raises UserError for what cannot start.
+    `tables` writes them, by default in a process of its own. Raises UserError for what cannot start.
     """
     urls = start_urls(start)
     check(urls, plan)
@@ -58,7 +61,7 @@ def scrape(workspace: Workspace, start: str, plan: Plan) -> Crawled:
             raise UserError(
                 f"{workspace.root}: cannot be written ({error}); run the same command again to go on"
             ) from error
-        written = _export(workspace)
+        written = (tables or _export)(workspace)
         rows = reader.execute("SELECT dropped FROM frontier WHERE dropped IS NOT NULL AND dropped NOT LIKE 'gone: %'"
                               f" AND NOT ({_QUIET})")  # fmt: skip
         reasons = Counter(_kind_of_reason(row["dropped"]) for row in rows)

@@ -51,7 +51,7 @@ def read_list(data: bytes, url: str, kind: str = "") -> Listed | None:
     data = unpacked(data) if data[:2] == b"\x1f\x8b" else data
     start = data[:4096].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if start.startswith(b"<"):
-        root = re.search(rb"<(?:[a-z0-9]+:)?([a-z]+)[\s>]", re.sub(rb"<[?!][^>]*>|<!--.*?-->", b"", start, flags=re.S))
+        root = re.search(rb"<(?:[a-z0-9]+:)?([a-z]+)[\s/>]", re.sub(rb"<[?!][^>]*>|<!--.*?-->", b"", start, flags=re.S))
         return _read_xml(data, url) if root and root[1].decode() in _ROOTS else None
     name = urlsplit(url).path.lower().removesuffix(".gz")
     if name.endswith((".csv", ".tsv")) or "text/csv" in kind:

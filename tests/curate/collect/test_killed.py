@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 from whole import assert_whole, shown
 
+from curate.collect.export import export_here
 from curate.collect.fetch import Manners
 from curate.collect.plan import Plan
 from curate.collect.scrape import scrape
@@ -31,7 +32,7 @@ KILLS = int(os.environ.get("CONSENSO_KILLS", "5"))
 
 
 def crawl(workspace: Workspace, start: str) -> None:
-    scrape(workspace, start, Plan(MANNERS))
+    scrape(workspace, start, Plan(MANNERS), export_here)
 
 
 def command(workspace: Workspace, site: Any) -> list[str]:

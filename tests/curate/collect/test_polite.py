@@ -19,6 +19,7 @@ from PIL import Image
 
 import curate.collect.fetch as fetch
 import curate.collect.scrape as module
+from curate.collect.export import export_here
 from curate.collect.fetch import Failed, Fetcher, Manners, is_private, open_session
 from curate.collect.plan import Plan
 from curate.collect.robots import FRESH, LONGEST, Robots, wishes
@@ -32,7 +33,7 @@ MANNERS = Manners("tests@example.org", delay=0, allow_private=True, backoff=0.01
 
 def crawl(workspace: Workspace, site: Any, path: str = "/list/0", manners: Manners = MANNERS) -> dict[str, str]:
     """Reasons by path."""
-    scrape(workspace, site.url + path, Plan(manners))
+    scrape(workspace, site.url + path, Plan(manners), export_here)
     rows = FAILURES.read(workspace.table("failures"))
     return {"/" + url.split("/", 3)[3]: why for url, why in zip(rows["url"], rows["dropped"], strict=True)}
 
@@ -218,11 +219,11 @@ def test_what_begins_like_no_picture_is_not_read_to_its_end(workspace: Workspace
 
 
 def test_a_start_page_that_is_a_film_says_so_and_a_link_to_one_is_no_alarm(workspace: Workspace, site: Any) -> None:
-    site.page("/film", kind="video/mp4")
+    film = type(site.answer("/"))(b"\0\0\0\x18ftypmp42" + bytes(99), "video/mp4")
+    site.replies |= {"/film": film, "/film2": film}
     assert crawl(workspace, site, "/film") == {"/film": "not a page (video/mp4)"}
     site.page("/", '<a href="/film2">x</a>')
-    site.page("/film2", kind="video/mp4")
-    done = scrape(workspace, site.url + "/", Plan(MANNERS))
+    done = scrape(workspace, site.url + "/", Plan(MANNERS), export_here)
     assert done.reasons == {"not a page": 1}  # the start page alone
 
 
@@ -339,4 +340,4 @@ def test_an_address_that_stands_for_a_private_one_is_private(address: str) -> No
 @pytest.mark.parametrize("contact", ["me", "mailto me", "x@y\r\nCookie: a", "ftp://a.example", "ñ@example.org"])
 def test_a_contact_nobody_can_write_to_does_not_start(workspace: Workspace, contact: str) -> None:
     with pytest.raises(UserError, match="is neither an e-mail address nor a page"):
-        scrape(workspace, "https://shop.example/", Plan(Manners(contact)))
+        scrape(workspace, "https://shop.example/", Plan(Manners(contact)), export_here)

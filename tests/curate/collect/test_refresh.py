@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from curate.collect.export import export_here
 from curate.collect.fetch import Manners
 from curate.collect.plan import Plan
 from curate.collect.scrape import Crawled, finish, scrape
@@ -18,7 +19,7 @@ MANNERS = Manners("tests@example.org", delay=0, allow_private=True, backoff=0.01
 
 
 def crawl(workspace: Workspace, site: Any, refresh: bool = False) -> Crawled:
-    return scrape(workspace, f"{site.url}/list/0", Plan(MANNERS, refresh=refresh))
+    return scrape(workspace, f"{site.url}/list/0", Plan(MANNERS, refresh=refresh), export_here)
 
 
 def listings(workspace: Workspace) -> Any:

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from whole import assert_whole, failures, shown
 
 from curate.cli import app
+from curate.collect.export import export_here
 from curate.collect.fetch import Manners, _GuardedResolver, is_private
 from curate.collect.plan import Plan
 from curate.collect.scrape import Crawled, finish, scrape
@@ -30,7 +31,7 @@ MANNERS = Manners("tests@example.org", delay=0, allow_private=True, backoff=0.01
 
 
 def crawl(workspace: Workspace, start: str, manners: Manners = MANNERS, **plan: Any) -> Crawled:
-    return scrape(workspace, start, Plan(manners, **plan))
+    return scrape(workspace, start, Plan(manners, **plan), export_here)
 
 
 def test_all_listings_with_all_their_pictures_are_there(workspace: Workspace, site: Any) -> None:

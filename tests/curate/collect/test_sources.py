@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from curate.collect.export import export_here
 from curate.collect.fetch import Manners
 from curate.collect.plan import Plan, SiteRules
 from curate.collect.scrape import scrape
@@ -22,7 +23,7 @@ SPACE = 'xmlns="http://www.sitemaps.org/schemas/sitemap/0.9"'
 
 def crawl(workspace: Workspace, start: str, **plan: Any) -> tuple[list[str], list[str]]:
     """Listings and reasons."""
-    scrape(workspace, start, Plan(MANNERS, **plan))
+    scrape(workspace, start, Plan(MANNERS, **plan), export_here)
     listings = LISTINGS.read(workspace.table("listings"))["listing_id"]
     return sorted(listings), FAILURES.read(workspace.table("failures"))["dropped"].tolist()
 
@@ -147,7 +148,7 @@ def test_rules_of_a_site_steer_the_crawl(workspace: Workspace, site: Any) -> Non
     )
     site.page("/two", '<a href="/p/2">2</a>')
     rules = SiteRules(r"/p/\d+$", "a.more", ((r"/t/", "/i/"),), max_pictures=2, permission="we asked Ana, 2026-11-01")
-    scrape(workspace, f"{site.url}/one", Plan(MANNERS, rules=lambda url: rules))
+    scrape(workspace, f"{site.url}/one", Plan(MANNERS, rules=lambda url: rules), export_here)
     listings = LISTINGS.read(workspace.table("listings"))
     assert sorted(listings["listing_id"]) == ["S0", "S1", "S2"]
     assert set(listings["permission"]) == {"we asked Ana, 2026-11-01"}
