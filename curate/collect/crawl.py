@@ -154,6 +154,8 @@ class Crawl:
             self.taken[host].discard(result.todo.url)
             hosts |= {host, *(host_of(link.url) for link in result.links)}
             hosts |= {host_of(url) for url in result.listing.pictures} if result.listing else set()
+        if self.plan.max_listings is not None:  # who waited for the limit may go on, if these were no new listings
+            hosts |= set(self.frontier.hosts())
         for host in hosts:
             self.ready.pop(host, None)  # read anew: pictures go before pages
             self._staff(host)

@@ -20,13 +20,13 @@ from curate.collect.fetch import is_loopback, is_private_host
 from curate.collect.frontier import Frontier
 from curate.collect.plan import Plan
 from curate.collect.sources import start_urls
-from curate.collect.visit import NOT_A_PAGE
 from curate.workspace import Workspace
 from schemas.errors import Interrupted, Partial, UserError
 
 _REACHABLE = re.compile(r"[\x21-\x7e]+@[\x21-\x7e]+|https?://[\x21-\x7e]+")
-# Not worth an alarm on a page that a site merely links to.
-_QUIET = f"kind = 'page' AND depth > 0 AND (dropped = 'forbidden by robots.txt' OR dropped LIKE '{NOT_A_PAGE}%')"
+# What a person should know of: not the listings that are gone, which say so, nor links that robots.txt keeps us from.
+_ALARMING = ("dropped IS NOT NULL AND dropped NOT LIKE 'gone: %'"
+             " AND NOT (kind = 'page' AND depth > 0 AND dropped = 'forbidden by robots.txt')")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -54,16 +54,15 @@ def scrape(
     sweep(workspace.root)
     with contextlib.closing(workspace.project()) as reader, contextlib.closing(workspace.project()) as writer:
         frontier = Frontier(reader, writer, plan.max_listings)
-        frontier.start(urls, plan.refresh)
         try:
+            frontier.start(urls, plan.refresh)
             stopped = asyncio.run(Crawl(workspace.root, frontier, plan).run())
         except (OSError, sqlite3.OperationalError) as error:  # of the disk: what the net does is a Failed address
             raise UserError(
                 f"{workspace.root}: cannot be written ({error}); run the same command again to go on"
             ) from error
         written = (tables or _export)(workspace)
-        rows = reader.execute("SELECT dropped FROM frontier WHERE dropped IS NOT NULL AND dropped NOT LIKE 'gone: %'"
-                              f" AND NOT ({_QUIET})")  # fmt: skip
+        rows = reader.execute(f"SELECT dropped FROM frontier WHERE {_ALARMING}")
         reasons = Counter(_kind_of_reason(row["dropped"]) for row in rows)
         waiting = frontier.waiting()
     return Crawled(**written, reasons=reasons, waiting=waiting, stopped=stopped)

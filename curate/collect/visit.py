@@ -34,6 +34,8 @@ async def visit(fetcher: Fetcher, todo: Todo, plan: Plan) -> tuple[Result, bytes
         answer = await fetcher.get(todo.url, most, _no_page, known, plan.rules(todo.url).delay)
         return await _page(todo, answer, plan), None
     except Failed as failure:
+        if todo.kind == "page" and todo.depth > 0 and failure.reason.startswith(NOT_A_PAGE):
+            return Result(todo, status=failure.status, tries=failure.tries), None  # a link to a film is no failure
         gone = todo.kind == "product" and failure.status in (404, 410)
         reason = f"gone: {failure.reason}" if gone else failure.reason
         return Result(todo, reason, failure.later, failure.status, failure.tries), None

@@ -1,10 +1,12 @@
 """What bench_crawl.py holds `curate scrape` against: Scrapy 2.19 as its documentation has it, with FilesPipeline.
 
-python scrapy_spider.py START FOLDER writes FOLDER/items.jsonl and FOLDER/files. It runs with Scrapy's own Python.
+python scrapy_spider.py START FOLDER READER writes FOLDER/items.jsonl and FOLDER/files. It runs with Scrapy's own Python.
+READER is `ours`, the function that `curate scrape` reads pages with, or the syntaxes that extruct reads, e.g. json-ld,microdata.
 """
 
 import sys
 
+import extruct
 import scrapy
 from scrapy.crawler import CrawlerProcess
 
@@ -12,7 +14,7 @@ from curate.collect.extract import read_page
 
 
 class Shop(scrapy.Spider):
-    """From list pages to products and their pictures; pages are read by the function that `curate scrape` uses."""
+    """From list pages to products and their pictures."""
 
     name = "shop"
 
@@ -22,12 +24,28 @@ class Shop(scrapy.Spider):
 
     def parse(self, response):
         """A product becomes an item with the addresses of its pictures; a list leads on."""
-        page = read_page(response.body, response.url, response.headers.get("Content-Type", b"").decode())
-        if page.listing:
-            yield {**page.listing.columns, "sku": page.listing.listing_id, "file_urls": page.listing.pictures}
-            return
-        for url in [*page.next_pages, *page.links]:
-            yield scrapy.Request(url)
+        yield from by_us(response) if sys.argv[3] == "ours" else by_extruct(response, sys.argv[3].split(","))
+
+
+def by_us(response):
+    """Read by the function of `curate scrape`."""
+    page = read_page(response.body, response.url, response.headers.get("Content-Type", b"").decode())
+    if page.listing:
+        yield {**page.listing.columns, "sku": page.listing.listing_id, "file_urls": page.listing.pictures}
+        return
+    for url in [*page.next_pages, *page.links]:
+        yield scrapy.Request(url)
+
+
+def by_extruct(response, syntaxes):
+    """Read as a user of Scrapy would: extruct for the product, selectors for the links."""
+    found = extruct.extract(response.text, base_url=response.url, syntaxes=syntaxes, errors="ignore")
+    product = next((item for item in found["json-ld"] if item.get("@type") == "Product"), None)
+    if product:
+        yield {**product, "file_urls": [response.urljoin(image) for image in product["image"]]}
+        return
+    for href in response.css("a::attr(href)").getall():
+        yield response.follow(href)
 
 
 if __name__ == "__main__":
