@@ -75,7 +75,8 @@ def _listings(db: sqlite3.Connection) -> list[dict[str, Any]]:
 
 
 def _why_gone(dropped: str | None) -> str | None:
-    return dropped if dropped and dropped.startswith("gone: ") else None
+    """Why a listing that came in once does not count any more; a page that cannot be had just now is no reason."""
+    return dropped if dropped and dropped.startswith(("gone: ", "opted out")) else None
 
 
 def _why_bare(shown: int, lost: int | None) -> str | None:

@@ -118,6 +118,15 @@ def test_a_page_that_cannot_be_had_just_now_keeps_what_it_said_and_is_asked_for_
     assert finish(crawl(workspace, site)) == "2 listings, 4 pictures"
 
 
+def test_a_listing_whose_page_says_no_later_counts_no_more(workspace: Workspace, site: Any) -> None:
+    site.shop(2)
+    crawl(workspace, site)
+    site.replies["/p/1"].headers = {"X-Robots-Tag": "noai"}
+    with pytest.raises(Partial, match="1 failed: 1 opted out"):
+        finish(crawl(workspace, site, refresh=True))
+    assert listings(workspace)["dropped"].dropna().to_dict() == {"S1": "opted out (X-Robots-Tag: noai)"}
+
+
 def test_what_failed_for_good_is_tried_again_too(workspace: Workspace, site: Any) -> None:
     site.shop(1)
     good = site.replies.pop("/i/0-1.jpg")
