@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 from urllib.parse import urlsplit
 
 from curate.collect.extract import Listing
@@ -83,7 +84,7 @@ def _told(result: Result) -> Iterator[str]:
 
 
 def _fields(listing: Listing) -> Iterator[str]:
-    shown = {"marketplace": listing.marketplace, "listing_id": listing.listing_id}
+    shown: dict[str, Any] = {"marketplace": listing.marketplace, "listing_id": listing.listing_id}
     shown |= {name: listing.columns.get(name) for name in _SHOWN}
     shown |= listing.columns.get("attributes") or {}
     for name, value in shown.items():
