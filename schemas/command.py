@@ -17,6 +17,7 @@ STOPPED = "stopped by Ctrl-C; run the same command again to go on"
 _EXTRA_OF = {
     "aiohttp": "collect",
     "extruct": "collect",
+    "parsel": "collect",
     "protego": "collect",
     "httpx": "crowd",
     "lxml": "crowd",

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from curate.collect.extract import Listing
-from curate.collect.fetch import Fetcher, Stopped, open_session
+from curate.collect.fetch import Fetcher, open_session
 from curate.collect.frontier import Result, Todo
 from curate.collect.plan import Plan
 from curate.collect.scrape import check
@@ -44,10 +44,7 @@ async def _preview(urls: list[str], plan: Plan) -> AsyncIterator[str]:
         for site in dict.fromkeys(_site(url) for url in urls[:PAGES]):
             yield await _verdict(fetcher, site, [url for url in urls if _site(url) == site], plan)
         while todo and listings < LISTINGS and pages < PAGES:
-            try:
-                result, _ = await visit(fetcher, todo.popleft(), plan)
-            except Stopped:
-                break
+            result, _ = await visit(fetcher, todo.popleft(), plan)
             pages += 1
             listings += result.listing is not None
             new = [link for link in result.links if link.url not in seen]
