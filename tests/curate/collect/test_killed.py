@@ -136,7 +136,7 @@ def test_killed_at_random_moments_it_loses_and_doubles_nothing(workspace: Worksp
     rng = random.Random(4)
     died = 0
     for round in range(KILLS):
-        site.shop(30 + 10 * round)
+        site.shop(30 + 3 * round)
         goal = len(site.asked) + rng.randint(1, 60)
         words = [*command(workspace, site), "--refresh"]
         running = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
