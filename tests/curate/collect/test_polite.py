@@ -24,6 +24,7 @@ from curate.collect.fetch import Failed, Fetcher, Manners, is_private, open_sess
 from curate.collect.plan import Plan
 from curate.collect.robots import FRESH, LONGEST, Robots, wishes
 from curate.collect.scrape import scrape
+from curate.collect.visit import _jpeg_size
 from curate.workspace import Workspace
 from schemas.errors import UserError
 from schemas.tables import FAILURES, LISTINGS
@@ -198,7 +199,7 @@ def png_of(width: int, height: int) -> bytes:
 @pytest.mark.parametrize(
     ("width", "height", "said"),
     [
-        (10_000, 6_000, "more than 50 million pixels (10000 x 6000)"),
+        (10_000, 6_000, "more than 50 million pixels"),
         (60_000, 60_000, "more than 50 million pixels"),
         (8_000, 6_000, None),
     ],
@@ -209,6 +210,27 @@ def test_a_picture_of_too_many_pixels_is_refused_by_its_header(
     site.shop(1, pictures=1)
     site.replies["/i/0-0.jpg"].body = png_of(width, height)
     assert crawl(workspace, site) == ({"/i/0-0.jpg": said} if said else {})
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_the_size_of_a_jpeg_is_what_pillow_says(progressive: bool) -> None:
+    file = io.BytesIO()
+    image = Image.new("L", (700, 30))
+    exif = image.getexif()
+    exif[0x010E] = "x" * 3000
+    image.save(file, "JPEG", progressive=progressive, exif=exif, icc_profile=b"p" * 5000)
+    data = file.getvalue()
+    assert _jpeg_size(data) == (700, 30)
+    padded = data[:2] + b"\xff\xff" + data[2:]
+    assert _jpeg_size(padded) == (700, 30)
+    assert [_jpeg_size(part) for part in (b"", data[:2], data[:100], b"\x89PNG")] == [None] * 4
+
+
+def test_a_jpeg_of_too_many_pixels_is_refused_too(workspace: Workspace, site: Any) -> None:
+    site.shop(1, pictures=1)
+    good = site.replies["/i/0-0.jpg"]
+    good.body = good.body.replace(b"\x00\x60\x00\x60\x03", b"\xea\x60\xea\x60\x03")  # 96 pixels each way become 60,000
+    assert crawl(workspace, site) == {"/i/0-0.jpg": "more than 50 million pixels"}
 
 
 def test_what_begins_like_no_picture_is_not_read_to_its_end(workspace: Workspace, site: Any) -> None:
