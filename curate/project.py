@@ -123,7 +123,13 @@ CREATE TABLE upload (              -- display copies that workers load from S3
 )
 """
 
-MIGRATIONS = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _VERSION_5)
+_VERSION_6 = """
+-- state may also be stale: done, and to be asked for again by a conditional request (curate scrape --refresh)
+ALTER TABLE frontier ADD COLUMN etag TEXT;
+ALTER TABLE frontier ADD COLUMN last_modified TEXT
+"""
+
+MIGRATIONS = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _VERSION_5, _VERSION_6)
 
 
 def open_project(path: Path) -> sqlite3.Connection:

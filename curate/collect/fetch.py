@@ -6,6 +6,7 @@ import asyncio
 import ipaddress
 import random
 import socket
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -13,6 +14,7 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import aiohttp
+from aiohttp.abc import AbstractResolver
 from aiohttp.resolver import ThreadedResolver
 from yarl import URL
 
@@ -25,6 +27,13 @@ TRIES = 3
 LONGEST_WAIT = 300.0  # seconds a server may make us wait now; longer is left to the next run
 PAGE_BYTES = 10_000_000
 PICTURE_BYTES = 20_000_000
+FIRST = 64  # bytes after which an answer is looked at, so that what is not wanted is not read to its end
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_REDIRECTS = (301, 302, 303, 307, 308)
+
+Headers = Sequence[tuple[str, str]]
+Look = Callable[[Headers, bytes], str | None]  # headers and first bytes of an answer: why it is not wanted, or None
+Known = tuple[str | None, str | None]  # ETag and Last-Modified of what we have
 
 
 @dataclass(frozen=True)
@@ -85,8 +94,15 @@ class _PrivateAddress(OSError):
 def is_private(address: str) -> bool:
     """True when an IP address is not of the public internet: this machine, a local network, a cloud's metadata."""
     ip = ipaddress.ip_address(address.split("%")[0])
-    mapped = getattr(ip, "ipv4_mapped", None)
-    return not (mapped or ip).is_global or ip.is_multicast
+    inner = _inner(ip) if isinstance(ip, ipaddress.IPv6Address) else None
+    return not (inner or ip).is_global or ip.is_multicast
+
+
+def _inner(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    """The IPv4 address that an IPv6 address stands for: mapped, 6to4, or NAT64."""
+    if ip in _NAT64:
+        return ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+    return ip.ipv4_mapped or ip.sixtofour
 
 
 def is_loopback(host: str | None) -> bool:
@@ -105,11 +121,21 @@ def is_private_host(host: str | None) -> bool:
         return False
 
 
-class _GuardedResolver(ThreadedResolver):
-    """Resolves names, and refuses those that lead into a private network: checked on the very address that is used."""
+class _GuardedResolver(AbstractResolver):
+    """Resolves names, and refuses those that lead into a private network.
+
+    What it returns is what is connected to: a name that answers otherwise a moment later gains nothing.
+    """
+
+    def __init__(self, inner: AbstractResolver | None = None) -> None:
+        self._names = inner or ThreadedResolver()
+
+    async def close(self) -> None:
+        """Let go of what the inner resolver holds."""
+        await self._names.close()
 
     async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET) -> Any:
-        found = await super().resolve(host, port, family)
+        found = await self._names.resolve(host, port, family)
         if private := next((entry["host"] for entry in found if is_private(entry["host"])), None):
             raise _PrivateAddress(f"{host} is the private address {private}")
         return found
@@ -132,6 +158,10 @@ class Pace:
                 await self.sleep(left)
             self._next = clock() + self.delay
 
+    def slow_down(self, delay: float) -> None:
+        """Keep at least so many seconds between two requests."""
+        self.delay = max(self.delay, delay)
+
     def pause(self, seconds: float) -> None:
         """Let nothing start for a while."""
         self._next = max(self._next, asyncio.get_running_loop().time() + seconds)
@@ -153,11 +183,18 @@ class Fetcher:
         self._paces: dict[str, Pace] = {}
         self.robots = Robots(self._robots_txt)
 
-    async def get(self, url: str, most_bytes: int) -> Answer:
-        """The answer at `url` after redirects, tried up to three times. Raises Failed with the reason, or Stopped."""
+    async def get(
+        self, url: str, most_bytes: int, look: Look | None = None, known: Known = (None, None), delay: float = 0.0
+    ) -> Answer:
+        """The answer at `url` after redirects, tried up to three times. Raises Failed with the reason, or Stopped.
+
+        `look` may refuse it once it has begun. With `known` an answer of status 304 says that what we have still holds.
+        `delay` is the least time in seconds between two requests to the host, when more than ours.
+        """
+        self._pace(url).slow_down(delay)
         for attempt in range(1, TRIES + 1):
             try:
-                answer = await self._follow(url, most_bytes)
+                answer = await self._follow(url, most_bytes, look, known)
                 return Answer(answer.url, answer.status, answer.headers, answer.body, attempt)
             except Failed as failure:
                 failure.tries = attempt
@@ -170,17 +207,17 @@ class Fetcher:
                     await pace.sleep(self._manners.backoff * 2 ** (attempt - 1) * random.uniform(0.75, 1.25))
         raise AssertionError("the last try raises or returns")
 
-    async def _follow(self, url: str, most_bytes: int) -> Answer:
+    async def _follow(self, url: str, most_bytes: int, look: Look | None, known: Known) -> Answer:
         for _ in range(HOPS + 1):
             self._guard(url)
             rules = await self.robots.rules(url)
             if reason := rules.refuses(url):
                 raise Failed(reason, later=rules.unreachable is not None)
             pace = self._pace(url)
-            pace.delay = max(pace.delay, rules.delay)
+            pace.slow_down(rules.delay)
             await pace.turn()
-            answer = await self._once(url, most_bytes)
-            if answer.status not in (301, 302, 303, 307, 308):
+            answer = await self._once(url, most_bytes, look, known)
+            if answer.status not in _REDIRECTS:
                 return answer
             target = answer.header("location")
             if not target:
@@ -204,16 +241,19 @@ class Fetcher:
             self._paces[parts.netloc] = Pace(delay, self._stop)
         return self._paces[parts.netloc]
 
-    async def _once(self, url: str, most_bytes: int) -> Answer:
-        """One request. Raises Failed for everything but 200 and redirects."""
+    async def _once(self, url: str, most_bytes: int, look: Look | None, known: Known) -> Answer:
+        """One request. Raises Failed for everything but 200, 304 when it was asked for, and redirects."""
+        asked = {
+            name: value for name, value in zip(("If-None-Match", "If-Modified-Since"), known, strict=True) if value
+        }
         try:
-            async with self._session.get(URL(url, encoded=True), allow_redirects=False) as response:
+            async with self._session.get(URL(url, encoded=True), headers=asked, allow_redirects=False) as response:
                 headers = list(response.headers.items())
-                if response.status in (301, 302, 303, 307, 308):
+                if response.status in _REDIRECTS or (response.status == 304 and asked):
                     return Answer(url, response.status, headers, b"")
                 if response.status != 200:
                     raise _refusal(response.status, response.headers.get("Retry-After"))
-                body = await _read(response, most_bytes)
+                body = await _read(response, most_bytes, headers, look)
                 return Answer(url, response.status, headers, body)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise Failed(_short(error), again=not _is_final(error)) from error
@@ -223,7 +263,10 @@ class Fetcher:
         problem: Exception = OSError("no answer")
         for attempt in range(2):
             try:
-                return await self._robots_once(url)
+                async with asyncio.timeout(
+                    self._manners.timeout
+                ):  # of the whole, or one that drips would hold its site
+                    return await self._robots_once(url)
             except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
                 problem = error
                 if _is_final(error):
@@ -235,8 +278,9 @@ class Fetcher:
         for _ in range(HOPS + 1):
             if not self._manners.allow_private and is_private_host(urlsplit(url).hostname):
                 raise _PrivateAddress(f"{urlsplit(url).hostname} is a private address")
+            await self._pace(url).turn()
             async with self._session.get(URL(url, encoded=True), allow_redirects=False) as response:
-                if response.status not in (301, 302, 303, 307, 308) or "Location" not in response.headers:
+                if response.status not in _REDIRECTS or "Location" not in response.headers:
                     body = await response.content.read(LONGEST) if response.status == 200 else b""
                     while len(body) < LONGEST and (more := await response.content.read(LONGEST - len(body))):
                         body += more
@@ -267,19 +311,28 @@ def _seconds(retry_after: str | None) -> float | None:
     return max(0.0, (date - datetime.now(UTC)).total_seconds())
 
 
-async def _read(response: aiohttp.ClientResponse, most_bytes: int) -> bytes:
-    """The body, streamed; Failed as soon as it is too large."""
+async def _read(response: aiohttp.ClientResponse, most_bytes: int, headers: Headers, look: Look | None) -> bytes:
+    """The body, streamed; Failed as soon as it is too large or not what was looked for."""
     too_large = Failed(f"larger than {most_bytes / 1e6:g} MB", response.status)
     if (response.content_length or 0) > most_bytes:
         raise too_large
     parts: list[bytes] = []
-    size = 0
-    async for part in response.content.iter_chunked(65_536):
+    size, seen = 0, look is None
+    async for part in response.content.iter_any():
         parts.append(part)
         size += len(part)
         if size > most_bytes:
             raise too_large
-    return b"".join(parts)
+        if not seen and size >= FIRST:
+            parts, seen = [_looked_at(b"".join(parts), response, headers, look)], True
+    body = b"".join(parts)
+    return body if seen else _looked_at(body, response, headers, look)
+
+
+def _looked_at(begun: bytes, response: aiohttp.ClientResponse, headers: Headers, look: Look | None) -> bytes:
+    if look and (reason := look(headers, begun[: max(FIRST, 512)])):
+        raise Failed(reason, response.status)
+    return begun
 
 
 def _is_final(error: Exception) -> bool:
@@ -303,9 +356,12 @@ def _short(error: Exception) -> str:
     return f"not an address: {text}" if isinstance(error, ValueError) else text
 
 
-def open_session(manners: Manners) -> aiohttp.ClientSession:
-    """A session with our name on it, without cookies, two connections a host, names checked as they are resolved."""
-    resolver = ThreadedResolver() if manners.allow_private else _GuardedResolver()
+def open_session(manners: Manners, names: AbstractResolver | None = None) -> aiohttp.ClientSession:
+    """A session with our name on it, without cookies, two connections a host, names checked as they are resolved.
+
+    `names` resolves them, instead of the system.
+    """
+    resolver = (names or ThreadedResolver()) if manners.allow_private else _GuardedResolver(names)
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, limit_per_host=PER_HOST, resolver=resolver),
         headers={"User-Agent": manners.user_agent, "Accept": "text/html,image/*;q=0.9,*/*;q=0.5"},

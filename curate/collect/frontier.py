@@ -22,8 +22,11 @@ class Todo:
     """An address to fetch."""
 
     url: str
-    kind: str  # page or picture
+    kind: str  # page, product (known from before) or picture
     depth: int
+    stale: bool = False  # there from an earlier run, and looked at again
+    etag: str | None = None  # what the server called the version that we have
+    last_modified: str | None = None
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,8 @@ class Result:
     image_id: str | None = None  # of a picture that is on disk
     blob: str | None = None
     bytes: int | None = None
+    etag: str | None = None
+    last_modified: str | None = None
 
 
 def _now() -> str:
@@ -50,6 +55,10 @@ def _now() -> str:
 def host_of(url: str) -> str:
     """Host and port in lower case."""
     return urlsplit(url).netloc.lower()
+
+
+# What comes first; of pages only those that are known are looked at once the limit of listings is reached.
+_ORDER = (("pending", "picture"), ("stale", "picture"), ("stale", "product"), ("stale", "page"), ("pending", "page"))
 
 
 class Frontier:
@@ -71,32 +80,43 @@ class Frontier:
         return self._max_listings is not None and self.listings >= self._max_listings
 
     def start(self, urls: Iterable[str], refresh: bool = False) -> None:
-        """Put in the start pages; what a later try may cure is pending again, and with `refresh` every page that leads on."""
+        """Put in the start pages; what a later try may cure is asked for again, and with `refresh` all pages and failures.
+
+        Pictures that are there are not asked for again: another picture has another address.
+        """
         with transaction(self._writer) as db:
             for url in urls:
                 _add(db, Todo(url, "page", 0), host_of(url), None)
-            db.execute("UPDATE frontier SET state = 'pending', tries = 0 WHERE state = 'failed' AND later")
-            if refresh:
-                db.execute("UPDATE frontier SET state = 'pending' WHERE kind = 'page' AND state = 'done'")
+            db.execute(
+                "UPDATE frontier SET state = 'pending', tries = 0 WHERE state = 'failed' AND (later OR ?)", (refresh,)
+            )
+            db.execute("UPDATE frontier SET state = 'stale' WHERE state = 'done' AND (later OR (? AND kind <> 'picture'))",
+                       (refresh,))  # fmt: skip
 
-    def next(self, host: str, taken: Collection[str]) -> Todo | None:
-        """The next address of a host that nobody is fetching: pictures first, so that listings get complete."""
-        for kind in ("picture", "page"):
-            if kind == "page" and self.full:
+    def next(self, host: str, taken: Collection[str], most: int) -> list[Todo]:
+        """Up to `most` addresses of a host that nobody has taken: pictures first, so that listings get complete."""
+        found: list[Todo] = []
+        for state, kind in _ORDER:
+            if (state, kind) == ("pending", "page") and self.full:
                 break
             rows = self._reader.execute(
-                "SELECT url, kind, depth FROM frontier WHERE state = 'pending' AND host = ? AND kind = ?"
+                "SELECT url, kind, depth, etag, last_modified FROM frontier WHERE state = ? AND host = ? AND kind = ?"
                 " ORDER BY rowid LIMIT ?",
-                (host, kind, len(taken) + 1),
+                (state, host, kind, len(taken) + most),
             )
-            if free := next((row for row in rows.fetchall() if row["url"] not in taken), None):
-                return Todo(free["url"], free["kind"], free["depth"])
-        return None
+            found += [_todo(row, state == "stale") for row in rows if row["url"] not in taken]
+            if len(found) >= most:
+                break
+        return found[:most]
 
     def hosts(self) -> list[str]:
         """Hosts with something to fetch."""
-        rows = self._reader.execute("SELECT DISTINCT host FROM frontier WHERE state = 'pending'")
+        rows = self._reader.execute("SELECT DISTINCT host FROM frontier WHERE state IN ('pending', 'stale')")
         return [row["host"] for row in rows]
+
+    def waiting(self) -> int:
+        """How many addresses are not fetched yet, or to be looked at again."""
+        return sum(count for (_, state), count in self.counts().items() if state in ("pending", "stale"))
 
     def counts(self) -> dict[tuple[str, str], int]:
         """How many addresses there are by kind and state."""
@@ -121,32 +141,64 @@ class Frontier:
         return db.execute(query, (listing.marketplace, listing.listing_id)).fetchone() is None
 
 
+def _todo(row: sqlite3.Row, stale: bool) -> Todo:
+    known = (row["etag"], row["last_modified"]) if stale else (None, None)
+    return Todo(row["url"], row["kind"], row["depth"], stale, *known)
+
+
 def _write(db: sqlite3.Connection, result: Result) -> None:
     """One result: its own row, what it leads to, and its gallery."""
     todo = result.todo
     now = _now()
+    if todo.kind != "picture" and _is_picture_now(db, todo.url):
+        return  # while it was fetched as a page, a listing named it as its picture: it waits for its turn as one
+    if todo.stale and (result.dropped or result.status == 304):
+        _keep_as_it_was(db, result, now)
+        return
     db.execute(
         "UPDATE frontier SET state = ?, dropped = ?, later = ?, status = ?, tries = ?, final_url = ?, image_id = ?, blob = ?,"
-        " bytes = ?, fetched_at = ? WHERE url = ?",
+        " bytes = ?, etag = ?, last_modified = ?, fetched_at = ? WHERE url = ?",
         (
             "failed" if result.dropped else "done", result.dropped, result.later, result.status, result.tries,
-            result.final_url, result.image_id, result.blob, result.bytes, now, todo.url,
+            result.final_url, result.image_id, result.blob, result.bytes, result.etag, result.last_modified, now, todo.url,
         ),
     )  # fmt: skip
     for link in result.links:
         _add(db, link, host_of(link.url), None)
-    if (listing := result.listing) is None:
-        return
+    if result.listing is not None:
+        _write_listing(db, result.listing, todo, now)
+
+
+def _is_picture_now(db: sqlite3.Connection, url: str) -> bool:
+    return db.execute("SELECT 1 FROM frontier WHERE url = ? AND kind = 'picture'", (url,)).fetchone() is not None
+
+
+def _keep_as_it_was(db: sqlite3.Connection, result: Result, now: str) -> None:
+    """A page looked at again that has not changed, or is gone, or could not be had: what it said before stays."""
+    seen_at = None if result.later else now
+    db.execute(
+        "UPDATE frontier SET state = 'done', dropped = ?, later = ?, tries = ?, fetched_at = coalesce(?, fetched_at)"
+        " WHERE url = ?",
+        (result.dropped, result.later, result.tries, seen_at, result.todo.url),
+    )
+
+
+def _write_listing(db: sqlite3.Connection, listing: Listing, todo: Todo, now: str) -> None:
+    """A listing with its gallery; another page of the same listing adds the pictures that only it shows."""
+    named = (listing.marketplace, listing.listing_id)
     db.execute(
         "UPDATE frontier SET kind = 'product', marketplace = ?, listing_id = ?, data = ? WHERE url = ?",
-        (listing.marketplace, listing.listing_id, json.dumps(listing.columns, ensure_ascii=False), todo.url),
+        (*named, json.dumps(listing.columns, ensure_ascii=False), todo.url),
     )
-    for position, url in enumerate(listing.pictures):
-        db.execute(
-            "INSERT OR IGNORE INTO gallery VALUES (?, ?, ?, ?, ?)",
-            (listing.marketplace, listing.listing_id, position, url, now),
-        )
-        _add(db, Todo(url, "picture", todo.depth + 1), listing.marketplace, listing.listing_id)
+    if todo.stale:
+        db.execute("DELETE FROM gallery WHERE marketplace = ? AND listing_id = ?", named)
+    rows = db.execute("SELECT url, position FROM gallery WHERE marketplace = ? AND listing_id = ?", named).fetchall()
+    there = {row["url"] for row in rows}
+    first = max((row["position"] + 1 for row in rows), default=0)
+    new = [url for url in listing.pictures if url not in there]
+    for position, url in enumerate(new, start=first):
+        db.execute("INSERT INTO gallery VALUES (?, ?, ?, ?, ?)", (*named, position, url, now))
+        _add(db, Todo(url, "picture", todo.depth + 1), *named)
 
 
 def _add(db: sqlite3.Connection, todo: Todo, marketplace: str, listing_id: str | None) -> None:

@@ -22,7 +22,13 @@ def register(app: typer.Typer) -> None:
 
 
 def scrape_command(
-    start: Annotated[str, typer.Argument(metavar="URL|FILE", help="A page of a site, or a file of URLs, one a line.")],
+    start: Annotated[
+        str,
+        typer.Argument(
+            metavar="URL|FILE",
+            help="A page, sitemap or feed of a site; or a file: URLs one a line, a sitemap, CSV or JSON lines.",
+        ),
+    ],
     delay: Annotated[float, typer.Option(help="Seconds between two requests to a host; 0 only on this machine.")] = 0.5,
     allow_private: Annotated[
         bool, typer.Option("--allow-private", help="Allow addresses of private networks.")
@@ -33,18 +39,37 @@ def scrape_command(
     ] = 2,
     contact: Annotated[str | None, typer.Option(help="Whom a site may write to; default: from workspace.yaml.")] = None,
     marketplace: Annotated[str | None, typer.Option(help="Name of the marketplace, instead of what pages say.")] = None,
-    refresh: Annotated[bool, typer.Option("--refresh", help="Look at list pages again, for new products.")] = False,
+    refresh: Annotated[
+        bool, typer.Option("--refresh", help="Look at lists and listings again, by conditional requests.")
+    ] = False,
+    site: Annotated[
+        list[Path] | None,
+        typer.Option("--site", metavar="RULES.yaml", help="Rules of a site (docs/extract.md), before the shipped ones."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what robots.txt says and the first listings; write nothing.")
+    ] = False,
     workspace: WorkspaceOption = None,
 ) -> None:
     """Collect product listings and all their pictures from sites that allow it; run again it goes on where it was."""
+    from curate.collect.extract import reader
     from curate.collect.fetch import Manners
-    from curate.collect.scrape import Plan, finish, scrape
+    from curate.collect.plan import Plan, rules_of
+    from curate.collect.preview import preview
+    from curate.collect.scrape import finish, scrape
+    from curate.collect.site import read_site
     from curate.workspace import open_workspace
 
     here = open_workspace(workspace)
+    own = [read_site(file) for file in site or ()]
     manners = Manners(contact if contact is not None else here.config.contact, delay, allow_private)
+    plan = Plan(manners, max_listings, depth, marketplace, refresh, rules_of(own), reader(own))
+    if dry_run:
+        for line in preview(start, plan):
+            typer.echo(line)
+        return
     with here.lock("curate scrape"):
-        done = scrape(here, start, Plan(manners, max_listings, depth, marketplace, refresh))
+        done = scrape(here, start, plan)
         counts = {"listings": done.listings, "pictures": done.pictures, "failures": done.failures}
         here.log("scrape", [], [here.table("listings"), here.table("pictures")], start=start, **counts)
     typer.echo(f"{finish(done)} -> {here.table('listings')}")

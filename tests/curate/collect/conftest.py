@@ -5,16 +5,21 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from socketserver import TCPServer
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 
 @dataclass
@@ -36,6 +41,9 @@ class Site:
         self.replies: dict[str, Reply | Callable[[int], Reply]] = {}
         self.asked: list[str] = []
         self.agents: set[str] = set()
+        self.headers: dict[str, dict[str, str]] = {}  # of the latest request of each path
+        self.drip: dict[str, float] = {}  # seconds between two bytes of a path's answer
+        self.sent: dict[str, int] = {}  # bytes of the latest answer of each path that were taken
         self.lock = threading.Lock()
         self.url = ""
 
@@ -101,7 +109,7 @@ def new_site() -> Iterator[Callable[..., Site]]:
     """Makes a site on a free port; all are closed at the end."""
     servers = []
 
-    def make(host: str = "127.0.0.1") -> Site:
+    def make(host: str = "127.0.0.1", port: int = 0) -> Site:
         site = Site()
 
         class Handler(BaseHTTPRequestHandler):
@@ -110,20 +118,30 @@ def new_site() -> Iterator[Callable[..., Site]]:
 
             def do_GET(self) -> None:
                 site.agents.add(self.headers["User-Agent"])
+                site.headers[self.path] = dict(self.headers.items())
                 reply = site.answer(self.path)
                 if reply.gate:
                     reply.gate.wait(20)
                 self.send_response(reply.status)
                 for name, value in {"Content-Type": reply.kind, **reply.headers}.items():
                     self.send_header(name, value)
-                if reply.length:
+                if reply.status == 304:
+                    pass
+                elif reply.length:
                     self.send_header("Content-Length", reply.headers.get("X-Length", str(len(reply.body))))
                 else:
                     self.close_connection = True
                 self.end_headers()
-                self.wfile.write(reply.body)
+                self._send(reply.body)
                 if "X-Length" in reply.headers:
                     self.close_connection = True
+
+            def _send(self, body: bytes) -> None:
+                step = 1 if self.path in site.drip else 65_536
+                for start in range(0, len(body), step):
+                    self.wfile.write(body[start : start + step])
+                    site.sent[self.path] = start + step
+                    time.sleep(site.drip.get(self.path, 0))
 
             def log_message(self, format: str, *args: Any) -> None:
                 pass
@@ -132,7 +150,7 @@ def new_site() -> Iterator[Callable[..., Site]]:
                 with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # a crawler that was killed
                     super().handle()
 
-        server = _Server((host, 0), Handler)
+        server = _Server((host, port), Handler)
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         servers.append(server)
         site.url = f"http://{host}:{server.server_port}"

@@ -3,14 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import itertools
-import os
-import random
 import re
-import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -21,10 +15,14 @@ from typing import Any
 
 import pytest
 from typer.testing import CliRunner
+from whole import assert_whole, failures, shown
 
 from curate.cli import app
+from curate.collect.export import export_here
 from curate.collect.fetch import Manners, _GuardedResolver, is_private
-from curate.collect.scrape import Crawled, Plan, finish, scrape, start_urls
+from curate.collect.plan import Plan
+from curate.collect.scrape import Crawled, finish, scrape
+from curate.collect.sources import start_urls
 from curate.workspace import Workspace
 from schemas.errors import Partial, UserError
 from schemas.tables import APPEARANCES, FAILURES, LISTINGS, PICTURES
@@ -33,43 +31,7 @@ MANNERS = Manners("tests@example.org", delay=0, allow_private=True, backoff=0.01
 
 
 def crawl(workspace: Workspace, start: str, manners: Manners = MANNERS, **plan: Any) -> Crawled:
-    return scrape(workspace, start, Plan(manners, **plan))
-
-
-def failures(workspace: Workspace) -> dict[str, str]:
-    """Reason by path."""
-    rows = FAILURES.read(workspace.table("failures"))
-    return {"/" + url.split("/", 3)[3]: why for url, why in zip(rows["url"], rows["dropped"], strict=True)}
-
-
-def shown(workspace: Workspace) -> set[tuple[str, int, str]]:
-    """Listing, place and picture."""
-    rows = APPEARANCES.read(workspace.table("appearances"))
-    return set(zip(rows["listing_id"], rows["position"], rows["image_id"], strict=True))
-
-
-def on_site(site: Any) -> set[tuple[str, int, str]]:
-    """What `shown` must say of a whole shop."""
-    paths = [path for path in site.replies if path.startswith("/i/")]
-    parts = {path: path.removeprefix("/i/").removesuffix(".jpg").split("-") for path in paths}
-    sums = {path: hashlib.sha256(site.replies[path].body).hexdigest() for path in paths}
-    return {(f"S{listing}", int(place), sums[path]) for path, (listing, place) in parts.items()}
-
-
-def assert_whole(workspace: Workspace, site: Any) -> None:
-    """Every listing and picture of the shop is there exactly once, with its own bytes, and nothing else is."""
-    expected = on_site(site)
-    assert shown(workspace) == expected
-    assert len(APPEARANCES.read(workspace.table("appearances"))) == len(expected)
-    listings = LISTINGS.read(workspace.table("listings"))
-    assert sorted(listings["listing_id"]) == sorted({listing for listing, *_ in expected})
-    pictures = PICTURES.read(workspace.table("pictures"))
-    assert set(pictures["image_id"]) == {image_id for *_, image_id in expected}
-    on_disk = {path.relative_to(workspace.root).as_posix() for path in workspace.blobs.rglob("*") if path.is_file()}
-    assert on_disk == set(pictures["blob"])
-    for image_id, blob in zip(pictures["image_id"], pictures["blob"], strict=True):
-        assert hashlib.sha256((workspace.root / blob).read_bytes()).hexdigest() == image_id
-    assert failures(workspace) == {}
+    return scrape(workspace, start, Plan(manners, **plan), export_here)
 
 
 def test_all_listings_with_all_their_pictures_are_there(workspace: Workspace, site: Any) -> None:
@@ -421,134 +383,6 @@ def test_a_page_in_latin_1_with_one_broken_block_is_a_listing_all_the_same(works
     reply.kind = "text/html; charset=iso-8859-1"
     crawl(workspace, f"{site.url}/p/1")
     assert LISTINGS.read(workspace.table("listings"))["title"].tolist() == ["Delantal niño"]
-
-
-# Killed and stopped
-
-
-def test_a_full_disk_gets_one_clear_line_and_costs_nothing_but_time(
-    workspace: Workspace, site: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import curate.collect.scrape as module
-
-    site.shop(4)
-    put, calls = module.put, itertools.count()
-
-    def full(*given: Any) -> Any:
-        if next(calls) == 3:
-            raise OSError(28, "No space left on device")
-        return put(*given)
-
-    monkeypatch.setattr(module, "put", full)
-    with pytest.raises(UserError, match=r"cannot be written \(.*No space left on device\); run the same command again"):
-        crawl(workspace, f"{site.url}/list/0")
-    crawl(workspace, f"{site.url}/list/0")
-    assert_whole(workspace, site)
-
-
-_DIES = """
-import os, signal, sys
-point, when, url, root = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4]
-import curate.collect.export as export, curate.collect.scrape as scrape
-from curate.collect import blobs, frontier
-from schemas.table import Table
-from curate.cli import app
-calls = 0
-
-def dying(function, after=False):
-    def wrapped(*args, **options):
-        global calls
-        calls += 1
-        if calls == when and not after:
-            os.kill(os.getpid(), signal.SIGKILL)
-        result = function(*args, **options)
-        if calls == when and after:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return result
-    return wrapped
-
-if point == "before a blob is renamed":
-    blobs.Path.replace = dying(blobs.Path.replace)
-elif point == "after a blob, before its row":
-    scrape.put = dying(scrape.put, after=True)
-elif point == "in the middle of a transaction":
-    frontier._write = dying(frontier._write, after=True)
-elif point == "after a commit":
-    frontier.Frontier.save = dying(frontier.Frontier.save, after=True)
-elif point == "before a table is written":
-    Table.write = dying(Table.write)
-elif point == "after a table is written":
-    Table.write = dying(Table.write, after=True)
-app(["scrape", url, "--delay", "0", "--allow-private", "-w", root], standalone_mode=False)
-"""
-
-
-def command(workspace: Workspace, site: Any) -> list[str]:
-    start = [f"{site.url}/list/0", "--delay", "0", "--allow-private", "-w", str(workspace.root)]
-    return [sys.executable, "-m", "curate.cli", "scrape", *start]
-
-
-@pytest.mark.slow
-def test_killed_at_every_point_that_matters_it_loses_and_doubles_nothing(workspace: Workspace, site: Any) -> None:
-    site.shop(14)
-    points = {
-        "before a blob is renamed": (1, 4),
-        "after a blob, before its row": (2,),
-        "in the middle of a transaction": (3, 6),
-        "after a commit": (5,),
-        "before a table is written": (1, 3),
-        "after a table is written": (1,),
-    }
-    for point, times in points.items():
-        for when in times:
-            arguments = [sys.executable, "-c", _DIES, point, str(when), f"{site.url}/list/0", str(workspace.root)]
-            died = subprocess.run(arguments, capture_output=True, text=True, timeout=60)
-            assert died.returncode == -signal.SIGKILL, (point, when, died.stderr)
-    assert subprocess.run(command(workspace, site), capture_output=True, timeout=60).returncode == 0
-    assert_whole(workspace, site)
-
-
-@pytest.mark.slow
-def test_killed_at_random_moments_it_loses_and_doubles_nothing(workspace: Workspace, site: Any) -> None:
-    site.shop(40)
-    rng = random.Random(4)
-    for _ in range(5):
-        goal = len(site.asked) + rng.randint(2, 25)
-        running = subprocess.Popen(command(workspace, site), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        deadline = time.monotonic() + 30
-        while len(site.asked) < goal and running.poll() is None and time.monotonic() < deadline:
-            time.sleep(rng.uniform(0, 0.004))
-        running.kill()
-        running.communicate()
-    assert subprocess.run(command(workspace, site), capture_output=True, timeout=60).returncode == 0
-    assert_whole(workspace, site)
-
-
-def test_ctrl_c_finishes_what_is_in_flight_writes_the_tables_and_says_how_to_go_on(
-    workspace: Workspace, site: Any
-) -> None:
-    site.shop(12)
-    reached, go_on = threading.Event(), threading.Event()
-    good = site.replies["/i/3-1.jpg"]
-
-    def held(asked: int) -> Any:
-        reached.set()
-        go_on.wait(20)
-        return good
-
-    site.replies["/i/3-1.jpg"] = held
-    running = subprocess.Popen(command(workspace, site), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert reached.wait(30)
-    os.kill(running.pid, signal.SIGINT)
-    threading.Timer(0.3, go_on.set).start()
-    out, err = running.communicate(timeout=30)
-    assert (running.returncode, out) == (130, "")
-    assert err.splitlines()[-1].startswith("stopped with ")
-    assert "Run the same command again to go on" in err
-    assert hashlib.sha256(good.body).hexdigest() in {image_id for *_, image_id in shown(workspace)}
-    site.replies["/i/3-1.jpg"] = good
-    crawl(workspace, f"{site.url}/list/0")
-    assert_whole(workspace, site)
 
 
 def test_two_sites_are_crawled_side_by_side_and_a_slow_one_holds_up_nobody(

@@ -1,0 +1,146 @@
+"""--refresh: what is known is looked at again by conditional requests, and what is gone says so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from curate.collect.export import export_here
+from curate.collect.fetch import Manners
+from curate.collect.plan import Plan
+from curate.collect.scrape import Crawled, finish, scrape
+from curate.workspace import Workspace
+from schemas.errors import Partial
+from schemas.tables import APPEARANCES, FAILURES, LISTINGS, PICTURES
+
+MANNERS = Manners("tests@example.org", delay=0, allow_private=True, backoff=0.01, timeout=5)
+
+
+def crawl(workspace: Workspace, site: Any, refresh: bool = False) -> Crawled:
+    return scrape(workspace, f"{site.url}/list/0", Plan(MANNERS, refresh=refresh), export_here)
+
+
+def listings(workspace: Workspace) -> Any:
+    return LISTINGS.read(workspace.table("listings")).set_index("listing_id")
+
+
+@pytest.mark.parametrize(
+    ("said", "asked"),
+    [
+        ({"ETag": '"v1"'}, {"If-None-Match": '"v1"'}),
+        ({"Last-Modified": "Mon, 02 Nov 2026 10:00:00 GMT"}, {"If-Modified-Since": "Mon, 02 Nov 2026 10:00:00 GMT"}),
+    ],
+)
+def test_what_has_not_changed_is_not_sent_again_and_stays(
+    workspace: Workspace, site: Any, said: dict[str, str], asked: dict[str, str]
+) -> None:
+    site.shop(2)
+    whole = site.replies["/p/0"]
+    whole.headers = said
+    crawl(workspace, site)
+    before = listings(workspace)
+    site.replies["/p/0"] = lambda _: (
+        type(whole)(status=304, headers=said)
+        if asked.items() <= site.headers["/p/0"].items()
+        else type(whole)(status=500)
+    )
+    done = crawl(workspace, site, refresh=True)
+    assert finish(done) == "2 listings, 4 pictures"
+    after = listings(workspace)
+    columns = ["title", "price", "url", "first_seen_at"]
+    assert after.loc["S0", columns].equals(before.loc["S0", columns])
+    assert after.loc["S0", "fetched_at"] > before.loc["S0", "fetched_at"]
+    assert site.asked.count("/p/0") == 2
+    assert site.asked.count("/i/0-0.jpg") == 1
+
+
+def test_a_first_crawl_never_asks_by_condition(workspace: Workspace, site: Any) -> None:
+    site.shop(1)
+    site.replies["/p/0"].headers = {"ETag": '"v1"'}
+    crawl(workspace, site)
+    assert "If-None-Match" not in site.headers["/p/0"]
+
+
+def test_a_new_price_and_a_new_picture_come_in_and_the_old_picture_stays(workspace: Workspace, site: Any) -> None:
+    site.shop(1, pictures=1)
+    crawl(workspace, site)
+    site.picture("/i/new.jpg", 77)
+    site.product("/p/0", "S0", ["/i/new.jpg", "/i/0-0.jpg"], offers={"price": "99"})
+    crawl(workspace, site, refresh=True)
+    assert listings(workspace).loc["S0", "price"] == 99
+    shown = APPEARANCES.read(workspace.table("appearances")).sort_values("position")
+    assert [url.rsplit("/", 1)[1] for url in shown["url"][shown["position"].eq(1)]] == ["0-0.jpg"]
+    assert len(PICTURES.read(workspace.table("pictures"))) == 2
+
+
+def gone(site: Any) -> None:
+    del site.replies["/p/1"]
+
+
+def another_page(site: Any) -> None:
+    site.page("/p/1", "<p>sold out</p>", '<a href="/list/0">back</a>')
+
+
+@pytest.mark.parametrize(
+    ("end", "said"),
+    [(gone, "gone: HTTP 404"), (another_page, "gone: its page shows no product any more")],
+)
+def test_a_listing_that_is_gone_says_so_and_keeps_its_pictures(
+    workspace: Workspace, site: Any, end: Callable[[Any], None], said: str
+) -> None:
+    site.shop(3)
+    crawl(workspace, site)
+    good = site.replies["/p/1"]
+    end(site)
+    for _ in range(2):
+        assert finish(crawl(workspace, site, refresh=True)) == "3 listings, 6 pictures; 1 are gone"
+    assert listings(workspace)["dropped"].dropna().to_dict() == {"S1": said}
+    assert len(APPEARANCES.read(workspace.table("appearances"))) == 6
+    assert FAILURES.read(workspace.table("failures")).empty
+    site.replies["/p/1"] = good
+    assert finish(crawl(workspace, site, refresh=True)) == "3 listings, 6 pictures"
+    assert listings(workspace)["dropped"].isna().all()
+
+
+def test_a_page_that_cannot_be_had_just_now_keeps_what_it_said_and_is_asked_for_again(
+    workspace: Workspace, site: Any
+) -> None:
+    site.shop(2)
+    crawl(workspace, site)
+    good = site.replies["/p/1"]
+    site.replies["/p/1"] = type(good)(status=503)
+    with pytest.raises(Partial, match="2 listings, 4 pictures; 1 failed: 1 HTTP 503"):
+        finish(crawl(workspace, site, refresh=True))
+    assert listings(workspace)["dropped"].isna().all()
+    site.replies["/p/1"] = good
+    assert finish(crawl(workspace, site)) == "2 listings, 4 pictures"
+
+
+def test_a_listing_whose_page_says_no_later_counts_no_more(workspace: Workspace, site: Any) -> None:
+    site.shop(2)
+    crawl(workspace, site)
+    site.replies["/p/1"].headers = {"X-Robots-Tag": "noai"}
+    with pytest.raises(Partial, match="1 failed: 1 opted out"):
+        finish(crawl(workspace, site, refresh=True))
+    assert listings(workspace)["dropped"].dropna().to_dict() == {"S1": "opted out (X-Robots-Tag: noai)"}
+
+
+def test_what_failed_for_good_is_tried_again_too(workspace: Workspace, site: Any) -> None:
+    site.shop(1)
+    good = site.replies.pop("/i/0-1.jpg")
+    crawl(workspace, site)
+    site.replies["/i/0-1.jpg"] = good
+    assert finish(crawl(workspace, site, refresh=True)) == "1 listings, 2 pictures"
+
+
+def test_two_pages_of_one_listing_give_it_all_their_pictures(workspace: Workspace, site: Any) -> None:
+    for name in "abc":
+        site.picture(f"/i/{name}.jpg", ord(name))
+    site.product("/p/1", "A", ["/i/a.jpg", "/i/b.jpg"])
+    site.product("/p/2", "A", ["/i/b.jpg", "/i/c.jpg"])
+    site.page("/list/0", '<a href="/p/1">red</a><a href="/p/2">blue</a>')
+    assert crawl(workspace, site).listings == 1
+    shown = APPEARANCES.read(workspace.table("appearances")).sort_values("position")
+    assert [url[-5] for url in shown["url"]] == ["a", "b", "c"]

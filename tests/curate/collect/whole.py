@@ -1,0 +1,45 @@
+"""What a crawl of a test's shop must have brought: every listing and picture exactly once, with its own bytes."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from curate.workspace import Workspace
+from schemas.tables import APPEARANCES, FAILURES, LISTINGS, PICTURES
+
+
+def failures(workspace: Workspace) -> dict[str, str]:
+    """Reason by path."""
+    rows = FAILURES.read(workspace.table("failures"))
+    return {"/" + url.split("/", 3)[3]: why for url, why in zip(rows["url"], rows["dropped"], strict=True)}
+
+
+def shown(workspace: Workspace) -> set[tuple[str, int, str]]:
+    """Listing, place and picture."""
+    rows = APPEARANCES.read(workspace.table("appearances"))
+    return set(zip(rows["listing_id"], rows["position"], rows["image_id"], strict=True))
+
+
+def on_site(site: Any) -> set[tuple[str, int, str]]:
+    """What `shown` must say of a whole shop."""
+    paths = [path for path in site.replies if path.startswith("/i/")]
+    parts = {path: path.removeprefix("/i/").removesuffix(".jpg").split("-") for path in paths}
+    sums = {path: hashlib.sha256(site.replies[path].body).hexdigest() for path in paths}
+    return {(f"S{listing}", int(place), sums[path]) for path, (listing, place) in parts.items()}
+
+
+def assert_whole(workspace: Workspace, site: Any) -> None:
+    """Every listing and picture of the shop is there exactly once, with its own bytes, and nothing else is."""
+    expected = on_site(site)
+    assert shown(workspace) == expected
+    assert len(APPEARANCES.read(workspace.table("appearances"))) == len(expected)
+    listings = LISTINGS.read(workspace.table("listings"))
+    assert sorted(listings["listing_id"]) == sorted({listing for listing, *_ in expected})
+    pictures = PICTURES.read(workspace.table("pictures"))
+    assert set(pictures["image_id"]) == {image_id for *_, image_id in expected}
+    on_disk = {path.relative_to(workspace.root).as_posix() for path in workspace.blobs.rglob("*") if path.is_file()}
+    assert on_disk == set(pictures["blob"])
+    for image_id, blob in zip(pictures["image_id"], pictures["blob"], strict=True):
+        assert hashlib.sha256((workspace.root / blob).read_bytes()).hexdigest() == image_id
+    assert failures(workspace) == {}
