@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from anyio import CapacityLimiter
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -35,6 +36,7 @@ def make_app(store: Store, pictures: Path | None = None, signup: str = "open") -
     ]
     app = Starlette(routes=routes, middleware=[Middleware(Traffic)], exception_handlers={HTTPException: _no_page})
     app.state.store = store
+    app.state.threads = CapacityLimiter(store.threads)
     app.state.pictures = pictures
     app.state.signup = signup
     app.state.secret = settings.secret(store)

@@ -304,5 +304,5 @@ ROUTES = [
     route("/frame/{identifier}", frame, settle=False),
     route("/mturk/externalSubmit", external_submit, settle=False),
     route("/mturk/externalSubmit", external_submit, "POST", settle=False),
-    route("/picture/{identifier}", picture, settle=False),
+    route("/picture/{identifier}", picture, settle=False, store=False),
 ]

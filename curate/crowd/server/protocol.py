@@ -7,7 +7,7 @@ import logging
 import secrets
 from typing import Any
 
-from starlette.concurrency import run_in_threadpool
+from anyio import to_thread
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
@@ -41,7 +41,7 @@ async def requester_endpoint(http: HttpRequest) -> Response:
         {name: ",".join(http.headers.getlist(name)) for name in http.headers},
         body,
     )
-    return await run_in_threadpool(_answer, http.app.state.store, request)
+    return await to_thread.run_sync(_answer, http.app.state.store, request, limiter=http.app.state.threads)
 
 
 def _answer(store: Store, request: Request) -> Response:

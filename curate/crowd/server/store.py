@@ -38,6 +38,9 @@ class Store:
         self.engine = engine
         # SQLite lets one writer in at a time and syncs the disk at each commit: those who write at once share one commit.
         self._group = GroupCommit(engine) if engine.dialect.name == "sqlite" else None
+        # Requests answered at once. On SQLite one works while another waits for the disk; more only fight for the
+        # interpreter's lock: 300 people cost 3.0 CPU ms a request with 40 threads, 2.4 with 4, 2.1 with 2.
+        self.threads = 2 if self._group else 4
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
+from anyio import to_thread
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -129,15 +129,16 @@ class Visit:
 Handler = Callable[[Visit], Response]
 
 
-def route(path: str, handler: Handler, method: str = "GET", settle: bool = True) -> Route:
+def route(path: str, handler: Handler, method: str = "GET", settle: bool = True, store: bool = True) -> Route:
     """A route whose handler runs in a thread: the store is synchronous.
 
-    `settle` brings the store to the present first; not where the handler looks at one assignment and its deadline by itself.
+    As many threads as do the store good; `store=False` for handlers that may take long and do not touch it. `settle` brings the store to the present first; not where the handler looks at one assignment and its deadline by itself.
     """
 
     async def endpoint(request: Request) -> Response:
         form = await _form(request) if method == "POST" else None
-        return await run_in_threadpool(_handle, handler, Visit(request, form), settle)
+        threads = request.app.state.threads if store else None
+        return await to_thread.run_sync(_handle, handler, Visit(request, form), settle, limiter=threads)
 
     return Route(path, endpoint, methods=[method])
 
