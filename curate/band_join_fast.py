@@ -1,4 +1,4 @@
-"""The work of `band_join`, compiled by numba: the same pairs, about twenty times as fast. Needs the extra `search`."""
+"""The work of `band_join`, compiled by numba: the same pairs, about ten times as fast. Needs the extra `search`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """All pairs of 64-bit hashes that differ in few bits, found exactly and without comparing all with all.
 
 `curate.bands` says how: hashes are sorted by a few bands of their bits and compared with the buckets around their own. With
-numba (the extra `search`) that is compiled; without it numpy finds the same pairs in about twenty times the time.
+numba (the extra `search`) that is compiled; without it numpy finds the same pairs in about ten times the time.
 """
 
 from __future__ import annotations
