@@ -44,7 +44,9 @@ def scrape_command(
     ] = False,
     site: Annotated[
         list[Path] | None,
-        typer.Option("--site", metavar="RULES.yaml", help="Rules of a site (docs/extract.md), before the shipped ones."),
+        typer.Option(
+            "--site", metavar="RULES.yaml", help="Rules of a site (docs/extract.md), before the shipped ones."
+        ),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what robots.txt says and the first listings; write nothing.")
