@@ -7,7 +7,6 @@ on white fits all jeans, their seams and folds fit only the same photo.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -16,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from curate.engine import cores
 from schemas.picture import as_seen, open_picture
 
 FINE_PX = 128  # longer side of the gray copy
@@ -79,12 +79,11 @@ def fits(pairs: Sequence[tuple[Path, Path]]) -> Iterator[tuple[int, Fit | None]]
         if not jobs or jobs[-1][-1][1] != a:
             jobs.append([])
         jobs[-1].append((at, a, b))
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if len(pairs) < SMALL_SET or cores < 2:
+    if len(pairs) < SMALL_SET or cores() < 2:
         for job in jobs:
             yield from _fit_job(job)
         return
-    with get_context("forkserver").Pool(cores) as pool:
+    with get_context("forkserver").Pool(cores()) as pool:
         for done in pool.imap_unordered(_fit_job, jobs, chunksize=8):
             yield from done
 

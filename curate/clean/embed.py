@@ -8,7 +8,6 @@ understands them, and they take little more room than halves would.
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import time
 from collections import deque
@@ -25,6 +24,7 @@ import numpy as np
 from curate.clean.check import read_some
 from curate.clean.embed_model import Embedder
 from curate.embeddings import CURRENT, iter_vectors, open_embeddings
+from curate.engine import cores
 from curate.workspace import Workspace
 from schemas.errors import Interrupted, UserError
 from schemas.files import whole
@@ -102,9 +102,8 @@ def embed(paths: Sequence[Path], embedder: Embedder) -> Iterator[tuple[list[int]
 
     Threads decode ahead of the model, by at most four batches, so memory does not grow with the number of pictures.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     size = embedder.batch
-    with ThreadPoolExecutor(min(16, cores)) as threads:
+    with ThreadPoolExecutor(min(16, cores())) as threads:
         jobs = ((at, threads.submit(_read, path, embedder.side)) for at, path in enumerate(paths))
         ahead: deque[tuple[int, Future[np.ndarray | str]]] = deque(islice(jobs, 4 * size))
         while ahead:

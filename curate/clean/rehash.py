@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pandas as pd
 from curate.clean.check import check_pictures
 from curate.clean.hashes import DRAFT_PX, HASH_ALGO, phash64, phash256
 from curate.clean.measure import Limits
+from curate.engine import cores
 from schemas.picture import as_seen, open_picture
 from schemas.progress import progress
 
@@ -40,9 +40,8 @@ def hashes_of(root: Path, rows: pd.DataFrame, pictures: pd.DataFrame) -> pd.Data
 
 def mirrored_hashes(root: Path, rows: pd.DataFrame) -> pd.DataFrame:
     """image_id, phash64, phash256 of the rows' pictures seen in a mirror; those that cannot be read are left out."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     found = []
-    with ThreadPoolExecutor(cores) as threads, progress(len(rows), "pictures mirrored") as bar:
+    with ThreadPoolExecutor(cores()) as threads, progress(len(rows), "pictures mirrored") as bar:
         for image_id, one in zip(
             rows["image_id"], threads.map(_mirrored, [root / p for p in rows["path"]]), strict=True
         ):

@@ -206,8 +206,8 @@ def plan(
 ) -> Plan:
     """What to ask so that `wanted` random pictures of the task have been asked in all; touches nothing.
 
-    Pictures are never asked twice: not one whose cluster was asked before, is labeled already, or is gold. A pilot asks `wanted` pictures for itself; since its votes do not count, its pictures
-    are free for the round that counts.
+    Pictures are never asked twice: not one whose cluster was asked before, is labeled already, or is gold. A pilot asks
+    `wanted` pictures for itself; since its votes do not count, its pictures are free for the round that counts.
     """
     if wanted < 1:
         raise UserError(f"--images must be at least 1, got {wanted}")

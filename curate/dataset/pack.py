@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from curate.dataset.pack_file import sync, write_part
 from curate.dataset.shrink import Job, Small, made_small
+from curate.engine import cores
 from curate.workspace import FILE, Workspace, open_workspace
 from schemas.errors import Interrupted, Partial, UserError
 from schemas.manifest import picture_root
@@ -198,7 +199,7 @@ def pack(plan: Plan, folder: Path, workers: int | None = None) -> Packed:
     _check_originals(plan)
     with _held(folder):
         try:
-            return _Packing(plan, folder, workers or _cores()).go()
+            return _Packing(plan, folder, workers or cores()).go()
         except OSError as error:
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)
             said = "the disk is full" if full else f"cannot be written ({error.strerror or error})"
@@ -210,10 +211,6 @@ def pack(plan: Plan, folder: Path, workers: int | None = None) -> Packed:
                 "a process was ended by the system, most likely for want of memory; run `curate pack` again, it goes on "
                 "from there; --workers 1 needs the least"
             ) from error
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _check_folder(folder: Path, task: str) -> None:

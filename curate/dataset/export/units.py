@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import pyarrow as pa
 
 from curate.dataset.export.choose import Chosen
 from curate.dataset.export.place import UNITS, WORKERS, Place, put
+from curate.engine import cores
 from schemas.errors import Interrupted
 from schemas.progress import progress
 
@@ -80,7 +80,7 @@ def do_units(
     todo = [(unit, record) for unit, record in zip(units, records, strict=True) if not record.exists()]
     left = sum(unit.stop - unit.start for unit, _ in todo)
     jobs = (Job(unit, _slice(rows, unit, columns), place.part) for unit, _ in todo)
-    several = min(processes or (_cores() if left >= SMALL_SET else 1), len(todo))
+    several = min(processes or (cores() if left >= SMALL_SET else 1), len(todo))
     try:
         with progress(len(rows), "pictures", done=len(rows) - left) as bar:
             for (unit, record), said in zip(todo, _results(jobs, work, place, several), strict=True):
@@ -98,10 +98,6 @@ def _results(jobs: Iterator[Job], work: Callable[[Job], Record], place: Place, p
     # forkserver: a plain fork hangs when the parent has used torch, polars or daft
     with get_context("forkserver").Pool(processes, _begin, (place.part / WORKERS,)) as pool:
         yield from pool.imap(work, jobs)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 _held: Any = None  # the lock of a worker process, for as long as it lives
