@@ -32,6 +32,7 @@ from schemas.files import write_text
 if TYPE_CHECKING:
     import sqlite3
 
+    from schemas.storage import Storage
     from schemas.task import Task
 
 FILE = "workspace.yaml"
@@ -47,6 +48,11 @@ class Config(BaseModel):
     contact: str = Field("", description="e-mail or page of who collects; goes into the crawler's user agent")
     endpoint: str = Field(
         DEFAULT_ENDPOINT, description="crowd that answers: any server that speaks MTurk's requester protocol"
+    )
+    storage: str = Field(
+        "",
+        pattern=r"^(s3://[^/\s]+\S*)?$",
+        description="where original pictures are kept: s3://bucket/prefix; empty = here",
     )
 
 
@@ -79,6 +85,19 @@ class Workspace:
         built = self.manifests(task)
         number = int(built[-1].stem.rsplit("-", 1)[1]) + 1 if built else 1
         return self.root / task / "manifests" / f"{task}-{number:04d}.parquet"
+
+    @property
+    def storage(self) -> Storage:
+        """Where the original bytes are kept: this folder, or the bucket that workspace.yaml names."""
+        from schemas.storage import storage_at
+
+        return storage_at(self.config.storage or self.root)
+
+    def original(self, blob: str) -> Path | str:
+        """The place of a picture's original bytes, by the column `blob`."""
+        from schemas.storage import place_of
+
+        return place_of(self.root, blob)
 
     @property
     def blobs(self) -> Path:

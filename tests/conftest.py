@@ -46,6 +46,34 @@ def workspace(tmp_path: Path) -> Workspace:
     return made
 
 
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """Address of a real S3 server on loopback (moto), one for the whole session."""
+    moto = pytest.importorskip("moto.server")
+    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def s3(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """`s3://shop-originals`, a fresh bucket; the environment leads boto3 to it."""
+    import boto3
+
+    for name, value in {
+        "AWS_ENDPOINT_URL": s3_server, "AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    bucket = boto3.resource("s3").Bucket("shop-originals")
+    bucket.create()
+    yield "s3://shop-originals"
+    bucket.objects.delete()
+    bucket.delete()
+
+
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[object]:
     """A headless Chromium, for one file: while it is there no other event loop can run. A missing one skips, and fails in CI."""

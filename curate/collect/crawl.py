@@ -13,7 +13,6 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from curate.collect.blobs import put
@@ -22,6 +21,7 @@ from curate.collect.frontier import Frontier, Result, Todo, host_of
 from curate.collect.plan import Plan
 from curate.collect.visit import visit
 from schemas.progress import progress
+from schemas.storage import Storage
 
 BATCH = 64  # results that one transaction takes at most
 HELD_BYTES = 8_000_000  # of pictures not yet on disk; workers wait beyond it
@@ -31,8 +31,8 @@ PATIENCE = 0.25  # seconds that a result waits for others to be written with
 class Crawl:
     """One run over the frontier."""
 
-    def __init__(self, root: Path, frontier: Frontier, plan: Plan) -> None:
-        self.root, self.frontier, self.plan = root, frontier, plan
+    def __init__(self, storage: Storage, frontier: Frontier, plan: Plan) -> None:
+        self.storage, self.frontier, self.plan = storage, frontier, plan
         self.stop = asyncio.Event()
         self.workers: dict[asyncio.Task[None], str] = {}  # and their hosts
         self.staff: Counter[str] = Counter()  # workers a host
@@ -139,7 +139,7 @@ class Crawl:
         results = []
         for result, data in batch:
             if data is not None:
-                image_id, blob = put(self.root, data)
+                image_id, blob = put(self.storage, data)
                 result = replace(result, image_id=image_id, blob=blob, bytes=len(data))
             results.append(result)
         self.frontier.save(results)

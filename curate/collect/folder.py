@@ -14,6 +14,7 @@ from curate.collect.merge import add_rows, replace_rows
 from curate.workspace import Workspace, now
 from schemas.errors import Interrupted, UserError
 from schemas.progress import progress
+from schemas.storage import Storage
 from schemas.tables import APPEARANCES, LISTINGS, PICTURES, TRUTH
 
 ENDINGS = {".jpg", ".jpeg", ".jpe", ".png", ".webp", ".gif", ".avif", ".bmp", ".tif", ".tiff", ".jp2"}
@@ -72,7 +73,7 @@ def check_classes(found: list[str], allowed: list[str], where: str, task: str, h
 
 def read_folder(
     folder: Path,
-    root: Path,
+    storage: Storage,
     at: pd.Timestamp,
     task: str | None = None,
     classes: list[str] | None = None,
@@ -94,7 +95,7 @@ def read_folder(
             if path.suffix.lower() not in ENDINGS and kind_of(data) is None:
                 skipped += 1
                 continue
-            image_id, blob = put(root, data, path if link else None)
+            image_id, blob = put(storage, data, path if link else None)
             ids[image_id] = (blob, len(data))
             shown.append((image_id, (Path(folder.name) / path.relative_to(folder)).as_posix()))
             if classes and path.parent != folder and path.parent.name in classes:
@@ -144,9 +145,9 @@ def import_folder(
     if asked and named:
         hint = ". --no-truth takes the pictures without known classes"
         check_classes(named, asked.keys, str(folder), asked.task, hint)
-    sweep(workspace.root)
+    sweep(workspace.storage)
     classes = asked.keys if asked and named else None
-    found = read_folder(folder, workspace.root, pd.Timestamp(now()), asked.task if asked else None, classes, link)
+    found = read_folder(folder, workspace.storage, pd.Timestamp(now()), asked.task if asked else None, classes, link)
     if not len(found.pictures):
         raise UserError(f"{folder}: holds no pictures ({', '.join(sorted(ENDINGS))} are taken)")
     new = add_rows(PICTURES, workspace.table("pictures"), found.pictures)

@@ -51,12 +51,12 @@ def scrape(
     """
     urls = start_urls(start)
     check(urls, plan)
-    sweep(workspace.root)
+    sweep(workspace.storage)
     with contextlib.closing(workspace.project()) as reader, contextlib.closing(workspace.project()) as writer:
         frontier = Frontier(reader, writer, plan.max_listings)
         try:
             frontier.start(urls, plan.refresh)
-            stopped = asyncio.run(Crawl(workspace.root, frontier, plan).run())
+            stopped = asyncio.run(Crawl(workspace.storage, frontier, plan).run())
         except (OSError, sqlite3.OperationalError) as error:  # of the disk: what the net does is a Failed address
             raise UserError(
                 f"{workspace.root}: cannot be written ({error}); run the same command again to go on"

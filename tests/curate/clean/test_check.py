@@ -71,7 +71,7 @@ def test_of_equal_pixels_the_first_seen_is_kept(filled: Workspace) -> None:
 def test_only_new_pictures_are_looked_at_and_again_means_all(filled: Workspace) -> None:
     check_workspace(filled)
     assert check_workspace(filled)[0] == 0
-    image_id, blob = put(filled.root, picture(9))
+    image_id, blob = put(filled.storage, picture(9))
     new = pd.concat(
         [
             PICTURES.read(filled.table("pictures")).astype(object),
