@@ -35,13 +35,18 @@ def clear_killed(path: Path) -> None:
 
 
 def _runs(pid: int) -> bool:
+    """Whether a process is there and alive; one that was killed and that nobody waited for still has its number."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
         return True
-    return True
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:  # gone since, or a system without /proc
+        return not Path("/proc/self/stat").exists()
+    return stat.rpartition(b")")[2].split()[:1] != [b"Z"]
 
 
 def write_text(path: Path, text: str) -> None:

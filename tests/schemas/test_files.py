@@ -40,3 +40,18 @@ def test_parts_of_killed_processes_go_and_those_of_living_ones_stay(tmp_path: Pa
         path.with_name(f"labels.parquet.{pid}.part").touch()
     clear_killed(path)
     assert [part.name for part in tmp_path.iterdir()] == [f"labels.parquet.{os.getpid()}.part"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="this system has no /proc")
+def test_the_part_of_a_killed_process_that_nobody_waited_for_goes(tmp_path: Path) -> None:
+    killed = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    path = tmp_path / "labels.parquet"
+    path.with_name(f"labels.parquet.{killed.pid}.part").touch()
+    clear_killed(path)
+    assert len(list(tmp_path.iterdir())) == 1, "it runs"
+    killed.kill()
+    os.waitid(os.P_PID, killed.pid, os.WEXITED | os.WNOWAIT)  # it ended, and its number is still taken
+    os.kill(killed.pid, 0)
+    clear_killed(path)
+    assert list(tmp_path.iterdir()) == []
+    killed.communicate()

@@ -48,7 +48,7 @@ def post(store, our_question, count=1, title="t"):
         "Description": "d",
         "Reward": "0.10",
         "Question": our_question(),
-        "MaxAssignments": 1000,
+        "MaxAssignments": 1_000_000,
         "LifetimeInSeconds": 3600,
         "AssignmentDurationInSeconds": 600,
         "AutoApprovalDelayInSeconds": 3600,
