@@ -68,6 +68,8 @@ def restore(store: Store, file: Path) -> int:
                 _refuse_full(connection)
                 for table in _TABLES:
                     _fill(connection, table, archive, file, counts.get(table.name, 0))
+    except FileNotFoundError:
+        raise UserError(f"{file}: no such file; `curate crowd backup FILE` makes one") from None
     except (OSError, zipfile.BadZipFile, KeyError, ValueError) as error:
         raise UserError(f"{file}: is not a whole backup made by `curate crowd backup` ({error})") from error
     return sum(counts.values())
