@@ -27,9 +27,9 @@ def make_app(store: Store, pictures: Path | None = None, signup: str = "open") -
     routes = [
         Route("/", requester_endpoint, methods=["POST"]),
         Route("/healthz", healthz),
+        *pages.ROUTES,  # asked for most, so matched first
         *join_pages.ROUTES,
         *arrival_pages.ROUTES,
-        *pages.ROUTES,
         *inbox_pages.ROUTES,
         *practice.ROUTES,
         Mount("/static", StaticFiles(directory=Path(__file__).parent / "static")),

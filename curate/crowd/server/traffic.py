@@ -78,7 +78,8 @@ class Traffic:
             if wait:
                 await _refuse(request, wait)(scope, receive, watched)
             else:
-                await self.app(scope, bounded_body(receive, request.url.path), watched)
+                reads = scope["method"] not in ("GET", "HEAD")  # no page of ours reads the body of those
+                await self.app(scope, bounded_body(receive, scope["path"]) if reads else receive, watched)
         finally:
             _say(request, status, 1000 * (time.perf_counter() - began))
 
@@ -88,7 +89,7 @@ class Traffic:
         address = request.client.host if request.client else ""
         if address and not _is_here(address):
             wait = self.addresses.wait(address, now)
-            if request.method == "POST" and request.url.path.startswith(_DOORS):
+            if request.method == "POST" and request.scope["path"].startswith(_DOORS):
                 wait = max(wait, self.sign_ups.wait(address, now))
         token = request.cookies.get(COOKIE)
         return max(wait, self.sessions.wait(token, now)) if token else wait
@@ -103,7 +104,7 @@ def _is_here(address: str) -> bool:
 
 def _refuse(request: Request, wait: float) -> Response:
     """Come back later: in the worker's language, or as AWS clients know it (they wait and try again by themselves)."""
-    if request.method == "POST" and request.url.path == "/":
+    if request.method == "POST" and request.scope["path"] == "/":
         body = {"__type": "ThrottlingException", "Message": "Rate exceeded"}
         reply: Response = JSONResponse(body, 400, media_type="application/x-amz-json-1.1")
     else:
@@ -137,7 +138,7 @@ def bounded_body(receive: Receive, path: str, seconds: float = BODY_SECONDS) -> 
 
 def _say(request: Request, status: int, ms: float) -> None:
     """One line about a request; ids in the path and everything in the query may be secrets, so they stay out."""
-    path = request.url.path
+    path = request.scope["path"]
     for name, value in request.scope.get("path_params", {}).items():
         path = path.replace(f"/{value}", f"/{{{name}}}")
     if "endpoint" not in request.scope:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Callable
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
@@ -53,8 +53,16 @@ class Visit:
             request.query_params.get("lang"), request.cookies.get("lang"), request.headers.get("accept-language", "")
         )
         self.token = request.cookies.get(COOKIE)
-        self.visitor = request.cookies.get(VISITOR) or secrets.token_urlsafe(24)
-        self.device = request.cookies.get(DEVICE) or secrets.token_urlsafe(24)
+
+    @cached_property
+    def visitor(self) -> str:
+        """This browser before somebody has a session."""
+        return self.request.cookies.get(VISITOR) or secrets.token_urlsafe(24)
+
+    @cached_property
+    def device(self) -> str:
+        """This browser, whoever uses it."""
+        return self.request.cookies.get(DEVICE) or secrets.token_urlsafe(24)
 
     def worker(self, consenting: bool = False) -> Worker:
         """Who is signed in; raises WorkerError when nobody is, or when they have not accepted the consent text.
