@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom
 
-WORK_PX = 256  # longer side of the copy on which borders are looked for
+WORK_PX = 512  # longer side of the copy on which borders are looked for: what a reduced JPEG has at most, mostly
 LEVELS = 14  # a border's pixels differ from its color by less; JPEG ripples around an edge by more
 STRAY = 0.02  # share of a line's pixels that may be something else: dust, ripples
 LEAST = 0.015  # of a side: less is no border but a blurred edge

@@ -70,26 +70,32 @@ def is_gray(a: np.ndarray) -> np.ndarray:
     return np.abs(a.astype(np.int16) - 128).max(axis=1) <= 3
 
 
-def see_file(job: tuple[int, str, Rules]) -> tuple[int, dict[str, Any]]:
-    """The job's position with everything that `curate check` writes of the file at its path; the step of a process pool.
+def see(data: bytes, rules: Rules) -> dict[str, Any]:
+    """Everything that `curate check` writes of one picture's bytes, from one decode, reduced where the format can.
 
-    The columns of LOOKS stand under `look`, where the picture has pixels.
+    The columns of LOOKS stand under `look`, where the picture has pixels. With `rules.blur` a JPEG is decoded in full, too;
+    all else is the same.
     """
+    found, decoded = decode(data, rules)
+    if decoded is None:
+        return found
+    if rules.blur:
+        try:
+            found["blur"] = blurred(_all_pixels(data, decoded.gray))
+        except (OSError, ValueError, SyntaxError, EOFError, MemoryError) as error:  # what a reduced decode did not meet
+            return {"dropped": broken(error)}
+    found["look"] = look(decoded)
+    return found | reason(decoded, found, rules)
+
+
+def see_file(job: tuple[int, str, Rules]) -> tuple[int, dict[str, Any]]:
+    """The job's position with what `see` says of the file at its path; the step of a process pool."""
     position, path, rules = job
     try:
         data = Path(path).read_bytes()
     except OSError as error:
         return position, {"dropped": f"broken: its file cannot be read ({error.strerror})"}
-    found, decoded = decode(data, rules)
-    if decoded is None:
-        return position, found
-    if rules.blur:
-        try:
-            found["blur"] = blurred(_all_pixels(data, decoded.gray))
-        except (OSError, ValueError, SyntaxError, EOFError, MemoryError) as error:  # what a reduced decode did not meet
-            return position, {"dropped": broken(error)}
-    found["look"] = look(decoded)
-    return position, found | reason(decoded, found, rules)
+    return position, see(data, rules)
 
 
 def _all_pixels(data: bytes, gray: Image.Image) -> Image.Image:

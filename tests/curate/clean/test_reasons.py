@@ -134,6 +134,9 @@ def test_blur_is_measured_on_all_pixels_and_only_when_asked_for(tmp_path: Path) 
     asked = Rules(blur=True)
     assert "blur" not in seen(sharp, tmp_path)
     assert seen(soft, tmp_path, asked)["blur"] < seen(sharp, tmp_path, asked)["blur"] / 3
+    blurred_too = seen(sharp, tmp_path, asked)
+    blurred_too.pop("blur")
+    assert blurred_too == seen(sharp, tmp_path), "all pixels are for the blur alone"
     assert blurred(Image.new("L", (2, 2))) == 0
 
 
