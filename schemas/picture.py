@@ -51,8 +51,22 @@ def open_picture(source: Path | bytes, max_pixels: int = 178_000_000) -> Image.I
     return image
 
 
-def as_seen(image: Image.Image) -> Image.Image:
-    """The picture upright, in 8-bit RGB, transparent parts white. Loads all pixels; raises OSError when they are cut off."""
+def draft(image: Image.Image, side_px: int, gray: bool = False) -> None:
+    """Let a JPEG decode at its smallest fraction that is no smaller than `side_px` each way; other formats decode in full.
+
+    Its own brightness and color stay apart (YCbCr), so that `luma` is the same with `gray`, which skips the color.
+    """
+    # Only what is surely stored as YCbCr: libjpeg refuses to make it of an RGB JPEG
+    plain = [layer[0] for layer in getattr(image, "layer", ())] == [1, 2, 3]
+    stored = image.mode == "RGB" and plain and image.info.get("adobe_transform", 1) == 1
+    image.draft(("L" if gray else "YCbCr") if stored else None, (side_px, side_px))
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """The picture upright, 8 bits a channel, transparent parts white, in L, RGB or, after `draft`, YCbCr.
+
+    Loads all pixels; raises OSError when they are cut off.
+    """
     from PIL import Image, ImageOps
 
     image.load()  # Pillow's verify() passes files that are cut in half
@@ -65,7 +79,20 @@ def as_seen(image: Image.Image) -> Image.Image:
         layer = image.convert("RGBA")
         white = Image.new("RGBA", layer.size, "white")
         return Image.alpha_composite(white, layer).convert("RGB")
+    return image if image.mode in ("L", "RGB", "YCbCr") else image.convert("RGB")
+
+
+def as_seen(image: Image.Image) -> Image.Image:
+    """The picture upright, in 8-bit RGB, transparent parts white. Loads all pixels; raises OSError when they are cut off."""
+    image = upright(image)
     return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def luma(image: Image.Image) -> Image.Image:
+    """The brightness of a picture that is upright, in 8 bits."""
+    if image.mode == "L":
+        return image
+    return image.getchannel(0) if image.mode == "YCbCr" else image.convert("L")
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:

@@ -153,6 +153,18 @@ PAIRS = Table(
     ),
 )  # fmt: skip
 
+SKIPPED = Table(
+    "skipped",
+    ("mask", "value"),
+    "curate dedup",
+    (
+        C("mask", "string", "which of the 64 bits they share, 16 hex digits; ffffffffffffffff = all, left out altogether"),
+        C("value", "string", "what these bits are, 16 hex digits"),
+        C("hashes", "int64", "how many hashes share them; a picture has up to five: whole, trimmed, mirrored, cropped"),
+        C("example", "string", "image_id of one picture among them", null=True),
+    ),
+)  # fmt: skip
+
 CLUSTERS = Table(
     "clusters",
     ("image_id",),
@@ -538,7 +550,7 @@ LEAKS = Table(
 )
 
 TABLES = (
-    LISTINGS, PICTURES, APPEARANCES, FAILURES, LOOKS, PAIRS, CLUSTERS, CONFLICTS, DECISIONS, GOLD, TRUTH, HITS, VOTES, LABELS,
+    LISTINGS, PICTURES, APPEARANCES, FAILURES, LOOKS, PAIRS, SKIPPED, CLUSTERS, CONFLICTS, DECISIONS, GOLD, TRUTH, HITS, VOTES, LABELS,
     GIVEN, EXCLUSIONS,
     SPLITS, MANIFEST, PREDICTIONS, SELECTION, WORKERS, AGREEMENT, CONFUSIONS, PACK, LEDGER, EMBEDDINGS,
     LEAKS,

@@ -16,7 +16,8 @@ import numpy as np
 import pandas as pd
 
 from curate.clean.check import SAME
-from curate.clean.twins import FORMS, REFUSED
+from curate.clean.forms import FORMS
+from curate.clean.twins import REFUSED
 from curate.neighbors import degenerate
 from schemas.errors import UserError
 from schemas.tables import CLUSTERS

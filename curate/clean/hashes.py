@@ -7,7 +7,7 @@ of just those frequencies gives the same bits as imagehash's full transform at a
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -19,35 +19,42 @@ if TYPE_CHECKING:
 DRAFT_PX = (
     128  # JPEGs are decoded at the smallest size above this: 0.28 of 64 bits differ from a full decode, at most 2
 )
-HASH_ALGO = "phash/1/draft128"  # hashes of different names never compare
+HASH_ALGO = "phash/2/draft128"  # hashes of different names never compare
+
+
+class Frequencies(NamedTuple):
+    """The 8 x 8 and 16 x 16 lowest frequencies of a gray picture, float64: downwards by rows, sideways by columns."""
+
+    coarse: np.ndarray
+    fine: np.ndarray
+
+    def hashes(self) -> tuple[int, bytes]:
+        """Both hashes, as `phash64` and `phash256` give them."""
+        return _number(self.coarse), _bits(self.fine)
+
+    def mirrored(self) -> Frequencies:
+        """Of the mirror image: every other one has its sign turned."""
+        return Frequencies(self.coarse * _signs(8), self.fine * _signs(16))
+
+
+def frequencies(gray: Image.Image) -> Frequencies:
+    """What both hashes of a gray picture, and of its mirror image, are made of."""
+    pixels = pixels_of(gray)
+    return Frequencies(_lowest(gray, pixels, 8), _lowest(gray, pixels, 16))
 
 
 def phash64(gray: Image.Image) -> int:
     """The 64-bit hash of a gray picture, as an unsigned whole number (imagehash's hex digits, read as one number)."""
-    return _number(_frequencies(gray, pixels_of(gray), 8))
+    return _number(_lowest(gray, pixels_of(gray), 8))
 
 
 def phash256(gray: Image.Image) -> bytes:
     """The 256-bit hash of a gray picture, 32 bytes: four times as fine, for verifying what the 64 bits found."""
-    return _bits(_frequencies(gray, pixels_of(gray), 16))
+    return _bits(_lowest(gray, pixels_of(gray), 16))
 
 
-def hashes(gray: Image.Image) -> tuple[int, bytes]:
-    """Both hashes of a gray picture."""
-    pixels = pixels_of(gray)
-    return _number(_frequencies(gray, pixels, 8)), _bits(_frequencies(gray, pixels, 16))
-
-
-def hashes_and_mirrored(gray: Image.Image) -> tuple[tuple[int, bytes], tuple[int, bytes]]:
-    """Both hashes of a gray picture and both of its mirror image, which has the same frequencies with every other sign turned."""
-    pixels = pixels_of(gray)
-    coarse, fine = _frequencies(gray, pixels, 8), _frequencies(gray, pixels, 16)
-    turned = [low * np.where(np.arange(len(low)) % 2, -1.0, 1.0) for low in (coarse, fine)]
-    return (_number(coarse), _bits(fine)), (_number(turned[0]), _bits(turned[1]))
-
-
-def _frequencies(gray: Image.Image, pixels: np.ndarray | None, size: int) -> np.ndarray:
-    """The `size` x `size` lowest frequencies of the picture, float64: downwards by rows, sideways by columns."""
+def _lowest(gray: Image.Image, pixels: np.ndarray | None, size: int) -> np.ndarray:
+    """The `size` x `size` lowest frequencies."""
     side = size * 4
     basis = _cosines(size, side)
     # Rounding makes the zeros of flat and mirrored pictures exact; otherwise their bits would be noise.
@@ -71,3 +78,9 @@ def _cosines(count: int, side: int) -> np.ndarray:
     k = np.arange(count)[:, None]
     n = np.arange(side)[None, :]
     return 2 * np.cos(np.pi * k * (2 * n + 1) / (2 * side))
+
+
+@cache
+def _signs(count: int) -> np.ndarray:
+    """1 and -1 by turns."""
+    return np.where(np.arange(count) % 2, -1.0, 1.0)

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from curate.clean.borders import without_border
-from curate.clean.hashes import DRAFT_PX, HASH_ALGO, phash64, phash256
-from curate.clean.measure import inspect
-from curate.clean.reasons import Rules, reason
-from schemas.picture import as_seen, open_picture
+from curate.clean.borders import Box, border_box
+from curate.clean.hashes import HASH_ALGO, Frequencies, frequencies
+from curate.clean.measure import Decoded, broken, decode
+from curate.clean.reasons import Rules, blurred, reason
+from schemas.picture import draft, luma, open_picture, upright
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -25,26 +25,29 @@ INNER = 0.06  # share that the inner form leaves out on each side: near what was
 DARKER = 0.6  # a copy may be so much darker, and its colors so much weaker
 
 
-def look(seen: Image.Image) -> dict[str, Any]:
-    """The columns of LOOKS of an upright RGB picture, reduced as for all hashes; those without a border have no trimmed hash."""
-    trimmed = without_border(seen)
-    found: dict[str, Any] = {"look_algo": LOOK_ALGO, "colors": colors(seen if trimmed is None else trimmed)}
-    gray = seen.convert("L")
+def look(decoded: Decoded) -> dict[str, Any]:
+    """The columns of LOOKS of a picture; those without a border have no trimmed hash."""
+    picture, gray = decoded.picture, decoded.gray
+    border = border_box(picture)
     x, y = round(gray.width * INNER), round(gray.height * INNER)
     inner = (x, y, max(x + 1, gray.width - x), max(y + 1, gray.height - y))
-    found |= _hashes("mirror", _mirror(gray)) | _hashes("inner", gray.crop(inner))
-    found["inner_colors"] = colors(seen.crop(inner))
-    if trimmed is not None:
-        gray = trimmed.convert("L")
-        found |= _hashes("trimmed", gray) | _hashes("trimmed_mirror", _mirror(gray))
+    found: dict[str, Any] = {"look_algo": LOOK_ALGO, "colors": colors(picture, border)}
+    found |= _hashes("mirror", decoded.low.mirrored()) | _hashes("inner", frequencies(gray.crop(inner)))
+    found["inner_colors"] = colors(picture, inner)
+    if border is not None:
+        low = frequencies(gray.crop(border))
+        found |= _hashes("trimmed", low) | _hashes("trimmed_mirror", low.mirrored())
     return found
 
 
-def colors(seen: Image.Image) -> bytes:
-    """Mean Cb and Cr of 8 x 8 fields: 64 bytes of the one, 64 of the other, by rows."""
+def colors(picture: Image.Image, box: Box | None = None) -> bytes:
+    """Mean Cb and Cr of 8 x 8 fields of the picture, or of a part of it: 64 bytes of the one, 64 of the other, by rows."""
     from PIL import Image
 
-    small = seen.resize((GRID, GRID), Image.Resampling.BOX).convert("YCbCr")
+    if picture.mode == "L":
+        return bytes([128]) * (2 * GRID * GRID)
+    small = picture.resize((GRID, GRID), Image.Resampling.BOX, box)
+    small = small if small.mode == "YCbCr" else small.convert("YCbCr")
     return np.asarray(small)[:, :, 1:].transpose(2, 0, 1).tobytes()
 
 
@@ -67,37 +70,43 @@ def is_gray(a: np.ndarray) -> np.ndarray:
     return np.abs(a.astype(np.int16) - 128).max(axis=1) <= 3
 
 
-def see_file(job: tuple[int, str, Rules]) -> tuple[int, dict[str, Any]]:
-    """The job's position with everything that `curate check` writes of the file at its path; the step of a process pool.
+def see(data: bytes, rules: Rules) -> dict[str, Any]:
+    """Everything that `curate check` writes of one picture's bytes, from one decode, reduced where the format can.
 
-    The columns of LOOKS stand under `look`, where the picture has pixels.
+    The columns of LOOKS stand under `look`, where the picture has pixels. With `rules.blur` a JPEG is decoded in full, too;
+    all else is the same.
     """
+    found, decoded = decode(data, rules)
+    if decoded is None:
+        return found
+    if rules.blur:
+        try:
+            found["blur"] = blurred(_all_pixels(data, decoded.gray))
+        except (OSError, ValueError, SyntaxError, EOFError, MemoryError) as error:  # what a reduced decode did not meet
+            return {"dropped": broken(error)}
+    found["look"] = look(decoded)
+    return found | reason(decoded, found, rules)
+
+
+def see_file(job: tuple[int, str, Rules]) -> tuple[int, dict[str, Any]]:
+    """The job's position with what `see` says of the file at its path; the step of a process pool."""
     position, path, rules = job
     try:
         data = Path(path).read_bytes()
     except OSError as error:
         return position, {"dropped": f"broken: its file cannot be read ({error.strerror})"}
-    found = inspect(data, rules)
-    if "phash64" not in found:
-        return position, found
-    try:
-        with open_picture(data, rules.max_pixels) as image:
-            if not rules.blur:
-                image.draft(None, (DRAFT_PX, DRAFT_PX))  # else all pixels are needed
-            seen = as_seen(image)
-    except (OSError, ValueError, SyntaxError, EOFError, MemoryError) as error:  # what a reduced decode did not meet
-        return position, {
-            "dropped": f"broken: {str(error).splitlines()[0][:100] if str(error) else type(error).__name__}"
-        }
-    found["look"] = look(seen)
-    return position, found | reason(seen, found, rules)
+    return position, see(data, rules)
 
 
-def _hashes(name: str, gray: Image.Image) -> dict[str, Any]:
-    return {f"{name}64": phash64(gray), f"{name}256": phash256(gray)}
+def _all_pixels(data: bytes, gray: Image.Image) -> Image.Image:
+    """The gray picture, decoded again where it was reduced."""
+    with open_picture(data) as image:
+        if sorted(image.size) == sorted(gray.size):
+            return gray
+        draft(image, max(image.size), gray=True)
+        return luma(upright(image))
 
 
-def _mirror(gray: Image.Image) -> Image.Image:
-    from PIL import ImageOps
-
-    return ImageOps.mirror(gray)
+def _hashes(name: str, low: Frequencies) -> dict[str, Any]:
+    coarse, fine = low.hashes()
+    return {f"{name}64": coarse, f"{name}256": fine}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from curate.clean.measure import Limits
+from curate.clean.measure import Decoded, Limits
 from curate.clean.text_only import is_text_only
 
 if TYPE_CHECKING:
@@ -31,44 +31,43 @@ class Rules(Limits):
     blur: bool = False  # decode all pixels and measure how sharp they are
 
 
-def reason(seen: Image.Image, found: dict[str, Any], rules: Rules) -> dict[str, Any]:
-    """`dropped` where a picture that was measured does not count, and `blur` where that is asked for.
+def reason(decoded: Decoded, found: dict[str, Any], rules: Rules) -> dict[str, Any]:
+    """`dropped` where a picture that was measured does not count; empty where it does, or has a reason already.
 
     Args:
-        seen: the picture upright in RGB, reduced unless `rules.blur`.
+        decoded: the picture.
         found: what `inspect` says of it; its own reason stands.
         rules: of the workspace.
     """
-    said: dict[str, Any] = {"blur": blur(seen)} if rules.blur else {}
     if found.get("dropped"):
-        return said
+        return {}
     width, height = found["width_px"], found["height_px"]
     if max(width, height) > rules.max_aspect * min(width, height) and "odd shape" not in rules.keep:
-        return said | {"dropped": f"odd shape ({width} x {height})"}
+        return {"dropped": f"odd shape ({width} x {height})"}
     if found["frames"] > 1 and "animated" not in rules.keep:
-        return said | {"dropped": f"animated ({found['frames']} frames)"}
-    held = information(seen)
-    if "text only" not in rules.keep and held < WORDS and is_text_only(seen):
-        return said | {"dropped": "text only"}
+        return {"dropped": f"animated ({found['frames']} frames)"}
+    held = information(decoded.gray)
+    if "text only" not in rules.keep and held < WORDS and is_text_only(decoded.picture.convert("RGB")):
+        return {"dropped": "text only"}
     if "low information" not in rules.keep and held < INFORMATION:
-        return said | {"dropped": "low information"}
-    return said
+        return {"dropped": "low information"}
+    return {}
 
 
-def information(seen: Image.Image) -> float:
+def information(gray: Image.Image) -> float:
     """Packed bytes a pixel of a small copy in 64 levels of gray, 0 where all is one color; noise alone has about 0.5."""
     from PIL import Image
 
-    small = np.asarray(seen.convert("L").resize((64, 64), Image.Resampling.BOX)) >> 2
+    small = np.asarray(gray.resize((64, 64), Image.Resampling.BOX)) >> 2
     steps = np.diff(small, axis=1, prepend=small[:, :1])  # a gradient packs as well as a flat color
     return len(zlib.compress(steps.tobytes(), 6)) / small.size
 
 
-def blur(seen: Image.Image) -> float:
-    """Variance of the Laplacian of all pixels of a picture, in squared gray levels: below about 100 it looks blurred."""
-    gray = np.asarray(seen.convert("L"), np.float32)
-    if min(gray.shape) < 3:
+def blurred(gray: Image.Image) -> float:
+    """Variance of the Laplacian of all pixels of a gray picture, in squared levels: below about 100 it looks blurred."""
+    pixels = np.asarray(gray, np.float32)
+    if min(pixels.shape) < 3:
         return 0.0
-    inside = gray[1:-1, 1:-1]
-    around = gray[:-2, 1:-1] + gray[2:, 1:-1] + gray[1:-1, :-2] + gray[1:-1, 2:]
+    inside = pixels[1:-1, 1:-1]
+    around = pixels[:-2, 1:-1] + pixels[2:, 1:-1] + pixels[1:-1, :-2] + pixels[1:-1, 2:]
     return float((around - 4 * inside).var())

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from curate.clean.check import check_pictures
-from curate.clean.hashes import DRAFT_PX, HASH_ALGO, phash64, phash256
+from curate.clean.hashes import DRAFT_PX, HASH_ALGO, frequencies
 from curate.clean.measure import Limits
 from curate.engine import cores
-from schemas.picture import as_seen, open_picture
+from schemas.picture import draft, luma, open_picture, upright
 from schemas.progress import progress
 
 COLUMNS = ["image_id", "phash64", "phash256"]
@@ -53,15 +53,13 @@ def mirrored_hashes(root: Path, rows: pd.DataFrame) -> pd.DataFrame:
 
 def _mirrored(path: Path) -> tuple[int, bytes] | None:
     """Both hashes of one picture's mirror image, decoded as for all hashes."""
-    from PIL import ImageOps
-
     try:
         with open_picture(path) as image:
-            image.draft(None, (DRAFT_PX, DRAFT_PX))
-            gray = ImageOps.mirror(as_seen(image).convert("L"))
+            draft(image, DRAFT_PX, gray=True)
+            gray = luma(upright(image))
     except (OSError, ValueError, SyntaxError, EOFError, MemoryError):
         return None
-    return phash64(gray), phash256(gray)
+    return frequencies(gray).mirrored().hashes()
 
 
 def _frame(found: list[tuple[str, int, bytes]]) -> pd.DataFrame:

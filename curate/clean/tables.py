@@ -2,56 +2,91 @@
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 
 from curate.clean.check import read_some
 from curate.clean.dedup import Dedup, dedup
 from curate.clean.twins import ALGO, find_pairs
+from curate.neighbors import CAP, Skipped
 from curate.workspace import Workspace
 from schemas.errors import UserError
-from schemas.tables import APPEARANCES, CLUSTERS, CONFLICTS, DECISIONS, GIVEN, GOLD, LABELS, LOOKS, PAIRS
+from schemas.tables import APPEARANCES, CLUSTERS, CONFLICTS, DECISIONS, GIVEN, GOLD, LABELS, PAIRS, SKIPPED
 
 RULES = "consenso.twins"  # metadata of PAIRS: the rules that judged them
+SEARCHED = "consenso.search"  # and how far apart the hashes of a pair may be, the cap, and which pictures
 LENT = ("duplicate", "twin")  # sources of a label that the picture has from another one
 
 
-def dedup_workspace(workspace: Workspace, again: bool = False, link: str = "star") -> tuple[Dedup, pd.DataFrame]:
-    """Find the workspace's twins, cluster its pictures, and write PAIRS, CLUSTERS and CONFLICTS; returns the last, too.
+@dataclass(frozen=True)
+class Done:
+    """What `curate dedup` found and wrote."""
 
-    With `again` the pairs and clusters there are are forgotten; decisions never are. The pictures are shared by all tasks, so
-    the widest `near_bits` of them decides. Vectors of `curate embed` may veto, where there are any.
+    clusters: Dedup
+    conflicts: pd.DataFrame
+    skipped: pd.DataFrame
+
+
+def dedup_workspace(workspace: Workspace, again: bool = False, link: str = "star", cap: int = CAP) -> Done:
+    """Find the workspace's twins, cluster its pictures, and write PAIRS, SKIPPED, CLUSTERS and CONFLICTS.
+
+    Only pairs of pictures that came in since the last run are looked for, where the same rules made that; the outcome is that
+    of looking for all. With `again` the pairs and clusters there are are forgotten; decisions never are. The pictures are shared
+    by all tasks, so the widest `near_bits` of them decides. Vectors of `curate embed` may veto, where there are any. Hashes that
+    more than `cap` forms share are not compared.
     """
     pictures = read_some(workspace.table("pictures"))
     if (bare := (pictures["dropped"].isna() & pictures["phash64"].isna())).any():
         raise UserError(f"{int(bare.sum())} pictures are not checked yet; run `curate check` first")
     first_seen = APPEARANCES.read(workspace.table("appearances")).groupby("image_id")["first_seen_at"].min()
     before = CLUSTERS.empty() if again else CLUSTERS.read_if_there(workspace.table("clusters"))
-    bits = max((workspace.task(name).pictures.near_bits for name in workspace.tasks()), default=10)
-    vectors = workspace.table("embeddings")
-    kept = pictures[pictures["dropped"].isna()].reset_index(drop=True)
-    pairs, _ = find_pairs(
-        kept,
-        LOOKS.read_if_there(workspace.table("looks")),
-        workspace.root,
-        bits,
-        vectors if vectors.exists() else None,
-        None if again else _pairs_before(workspace),
-    )
-    PAIRS.write(pairs, workspace.table("pairs"), {RULES: ALGO})
+    skipped = _find_pairs(workspace, pictures[pictures["dropped"].isna()].reset_index(drop=True), before, again, cap)
+    pairs = PAIRS.read(workspace.table("pairs"))
     labels = own_labels(workspace)
     decisions = DECISIONS.read_if_there(workspace.table("decisions"))
     done = dedup(pictures, first_seen, before, pairs, decisions, frozenset(labels["image_id"]), link)
     CLUSTERS.write(done.clusters, workspace.table("clusters"))
     found = conflicts(done.clusters, labels)
     CONFLICTS.write(found, workspace.table("label_conflicts"))
-    return done, found
+    return Done(done, found, skipped)
 
 
-def _pairs_before(workspace: Workspace) -> pd.DataFrame | None:
-    """PAIRS of the last run, where the same rules made them."""
-    path = workspace.table("pairs")
-    return PAIRS.read(path) if path.exists() and PAIRS.metadata(path).get(RULES) == ALGO else None
+def _find_pairs(workspace: Workspace, kept: pd.DataFrame, before: pd.DataFrame, again: bool, cap: int) -> pd.DataFrame:
+    """Write PAIRS and SKIPPED; returns the latter."""
+    path, vectors = workspace.table("pairs"), workspace.table("embeddings")
+    bits = max((workspace.task(name).pictures.near_bits for name in workspace.tasks()), default=10)
+    last = PAIRS.metadata(path) if path.exists() and not again else {}
+    old = PAIRS.read(path) if last.get(RULES) == ALGO else None
+    known = before.loc[before["kind"] != "exact", "image_id"]
+    # CLUSTERS of the same pictures: else the last run was stopped between the two, or a picture was forgotten since
+    searched = known if last.get(SEARCHED) == _search(bits, cap, known) else ()
+    crowds: list[Skipped] = []
+    pairs, _ = find_pairs(
+        kept, workspace.table("looks"), workspace.root, bits, vectors if vectors.exists() else None, old, searched, cap, crowds
+    )  # fmt: skip
+    PAIRS.write(pairs, path, {RULES: ALGO, SEARCHED: _search(bits, cap, kept["image_id"])})
+    skipped = _skipped(crowds, kept)
+    SKIPPED.write(skipped, workspace.table("skipped"))
+    return skipped
+
+
+def _search(bits: int, cap: int, ids: pd.Series) -> str:
+    """Says in which pictures all pairs were looked for, and how."""
+    return f"{bits} bits, cap {cap}, pictures {hashlib.sha256(''.join(sorted(ids)).encode()).hexdigest()}"
+
+
+def _skipped(crowds: list[Skipped], kept: pd.DataFrame) -> pd.DataFrame:
+    """SKIPPED, the largest first."""
+    hashes = kept["phash64"].to_numpy(np.uint64)
+    rows = []
+    for crowd in sorted(crowds, key=lambda one: -one.count):
+        inside = np.flatnonzero((hashes & np.uint64(crowd.mask)) == np.uint64(crowd.value))
+        example = kept["image_id"].iloc[inside[0]] if len(inside) else None
+        rows.append({"mask": f"{crowd.mask:016x}", "value": f"{crowd.value:016x}", "hashes": crowd.count, "example": example})  # fmt: skip
+    return SKIPPED.frame(rows)
 
 
 def own_labels(workspace: Workspace) -> pd.DataFrame:
@@ -100,3 +135,14 @@ def describe_conflicts(found: pd.DataFrame) -> str:
     first = found[found["cluster_id"] == clusters["cluster_id"].iloc[0]]
     said = ", ".join(f"{row.image_id[:12]}… {row.label}" for row in first.head(3).itertuples())
     return f"{len(clusters)} clusters carry different labels of one task, such as {said}"
+
+
+def describe_skipped(skipped: pd.DataFrame) -> str:
+    """One line about what was too large to compare; empty where nothing was."""
+    if skipped.empty:
+        return ""
+    first = skipped.iloc[0]
+    return (
+        f"{len(skipped)} crowds of hashes too alike to compare, the largest of {first['hashes']:,}"
+        + (f" (such as picture {first['example'][:12]}…)" if isinstance(first["example"], str) else "")
+    )  # fmt: skip

@@ -1,159 +1,92 @@
 """Which pictures are the same photo: near in 64 bits in some form, then verified; what is not certain is for a person.
 
-A form is the picture whole, without its plain border, in a mirror, both, or its inner part (what a crop leaves). Near in 64 bits is a candidate and no more: among
-clothing photos most such pairs are different garments. So each must agree in 256 bits or in its fine structure, and nothing
-may contradict: not the color, not the seams, not the vectors where there are any.
+Near in 64 bits is a candidate and no more: among clothing photos most such pairs are different garments. So each must agree in
+256 bits or in its fine structure, and nothing may contradict: not the color, not the seams, not the vectors where there are
+any.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from curate.alignment import fits
-from curate.clean.looks import DARKER, LOOK_ALGO, color_distance, is_gray
+from curate.clean.forms import candidates, forms_of
+from curate.clean.looks import DARKER, LOOK_ALGO, is_gray
 from curate.embeddings import read_vectors
-from curate.neighbors import degenerate, distance256, near_pairs
-from schemas.errors import UserError
+from curate.neighbors import CAP, Skipped
 from schemas.progress import progress
 from schemas.tables import PAIRS
 
 VERIFY_BITS = 48  # of 256: the finer hash agrees
 CERTAIN_BITS = 24  # and so nearly that the seams need no look
-LOOK_BITS = 72  # beyond this it refuses: 6 in 7 candidates among clothing photos, none of them a copy
 FITS = 0.60  # correlation of fine structure that makes a twin whatever the finer hash says, as for leaks
 AGREES = 0.40  # and what whole pictures need whose finer hash agrees; different T-shirts of one shape reach 0.32
 CONTRADICTS = 0.30  # and below which the hashes agree by accident
 COLORS = 5.0  # levels of chroma; a garment in two colors differs by more
 VETO = 0.50  # cosine below which two vectors say that these are different things
+MOSTLY_NEW = 0.5  # share of new pictures from which it is quicker to look for all pairs
 ALGO = f"twins/1+{LOOK_ALGO}"  # pairs judged by other rules are judged anew
 
 REFUSED = "refused"  # reason of a pair that neither the finer hash nor the details confirm: no person is asked
 
-FORMS = ("whole", "trimmed", "mirror", "trimmed_mirror", "inner")
-
-
-@dataclass(frozen=True)
-class Forms:
-    """Hashes of every form of some pictures; a picture without a border has no trimmed ones."""
-
-    owner: np.ndarray  # int64 [n]: position of the picture
-    form: np.ndarray  # int8 [n]: index in FORMS
-    coarse: np.ndarray  # uint64 [n]
-    fine: np.ndarray  # uint8 [n, 32]
-    colors: np.ndarray  # uint8 [pictures, 128]
-    inner_colors: np.ndarray  # uint8 [pictures, 128]
-
-    @property
-    def empty(self) -> np.ndarray:
-        """True for each hash that says too little to compare."""
-        return degenerate(self.coarse)
-
-
-def forms_of(pictures: pd.DataFrame, looks: pd.DataFrame) -> Forms:
-    """The forms of the pictures, in their order.
-
-    Args:
-        pictures: image_id, phash64, phash256.
-        looks: LOOKS; raises UserError when a picture has none or one of other code.
-    """
-    mine = looks[looks["look_algo"] == LOOK_ALGO].set_index("image_id").reindex(pictures["image_id"])
-    if bare := int(mine["look_algo"].isna().sum()):
-        raise UserError(
-            f"{bare} of {len(pictures)} pictures were checked by an older program; run `curate check` again"
-        )
-    owner, form, coarse, fine = [], [], [], []
-    for number, name in enumerate(FORMS):
-        source, prefix = (pictures, "phash") if name == "whole" else (mine, name)
-        there = np.flatnonzero(source[f"{prefix}64"].notna())
-        owner.append(there)
-        form.append(np.full(len(there), number, np.int8))
-        coarse.append(source[f"{prefix}64"].iloc[there].to_numpy(np.uint64))
-        fine.append(_bytes(source[f"{prefix}256"].iloc[there], 32))
-    return Forms(
-        np.concatenate(owner), np.concatenate(form), np.concatenate(coarse), np.concatenate(fine),
-        _bytes(mine["colors"], 128), _bytes(mine["inner_colors"], 128),
-    )  # fmt: skip
-
-
-def _bytes(values: pd.Series, width: int) -> np.ndarray:
-    return np.frombuffer(b"".join(values), np.uint8).reshape(-1, width)
-
-
-def candidates(forms: Forms, bits: int) -> pd.DataFrame:
-    """Pairs i < j of pictures that have a form each within `bits` of 64, once each, in the form in which they are nearest.
-
-    Columns: i, j, how, distance64, distance256, color. Two mirrored or two inner forms are not compared: the whole pictures are.
-    """
-    usable = np.flatnonzero(~forms.empty)
-    a, b, distance = near_pairs(forms.coarse[usable], bits)
-    a, b = usable[a], usable[b]
-    turned, inner = (forms.form == 2) | (forms.form == 3), forms.form == 4
-    keep = (forms.owner[a] != forms.owner[b]) & ~(turned[a] & turned[b]) & ~(inner[a] & inner[b])
-    a, b, distance = a[keep], b[keep], distance[keep]
-    fine = distance256(forms.fine[a], forms.fine[b])
-    trimmed, mirrored = (forms.form[a] % 2) | (forms.form[b] % 2), turned[a] | turned[b]
-    cropped = inner[a] | inner[b]
-    i, j = np.minimum(forms.owner[a], forms.owner[b]), np.maximum(forms.owner[a], forms.owner[b])
-    order = np.lexsort((trimmed, mirrored, cropped, distance, fine, j, i))
-    first = np.ones(len(order), bool)
-    first[1:] = (i[order][1:] != i[order][:-1]) | (j[order][1:] != j[order][:-1])
-    best = order[first]
-    how = np.where(cropped[best], 4, trimmed[best] + 2 * mirrored[best])
-    how[cropped[best] & mirrored[best]] = 2
-    color = _color(forms, i[best], j[best], mirrored[best], cropped[best])
-    return pd.DataFrame(
-        {"i": i[best], "j": j[best], "how": np.array(FORMS)[how], "distance64": distance[best], "distance256": fine[best],
-         "color": color}
-    )  # fmt: skip
-
-
-def _color(forms: Forms, i: np.ndarray, j: np.ndarray, mirrored: np.ndarray, cropped: np.ndarray) -> np.ndarray:
-    """How far the colors of each pair are apart; of a crop, beside the inner part of the other one, whichever that is."""
-    whole = color_distance(forms.colors[i], forms.colors[j], mirrored)
-    parts = (
-        color_distance(forms.inner_colors[i], forms.colors[j], mirrored),
-        color_distance(forms.colors[i], forms.inner_colors[j], mirrored),
-    )
-    return np.where(cropped, np.minimum(whole, np.minimum(*parts)), whole)
-
 
 def find_pairs(
     pictures: pd.DataFrame,
-    looks: pd.DataFrame,
+    looks: pd.DataFrame | Path,
     root: Path,
     bits: int,
     vectors: Path | None = None,
     before: pd.DataFrame | None = None,
+    searched: Collection[str] = (),
+    cap: int | None = CAP,
+    skipped: list[Skipped] | None = None,
 ) -> tuple[pd.DataFrame, int]:
-    """PAIRS: every candidate that the finer hash does not refuse, verified or with what speaks against it; how many were refused.
+    """PAIRS: every candidate that the finer hash does not refuse, verified or with what speaks against it.
 
     Refused is what is far apart in 256 bits, or beyond VERIFY_BITS with details that do not fit either; the latter stay in the
-    table, so that they are not compared again.
+    table, so that they are not compared again. How often that was comes second; a pair may be refused in several forms.
 
     Args:
         pictures: image_id, blob, phash64, phash256 of those that count.
-        looks: LOOKS.
+        looks: LOOKS, or its file.
         root: what blob paths start from; a picture is opened only where its hashes leave a doubt.
         bits: 64-bit hashes at most so far apart are candidates.
         vectors: an EMBEDDINGS file whose last model may veto; None = none.
         before: PAIRS of the last run by the same rules: what was measured then is not measured again.
+        searched: image_ids among which all pairs within `bits` stand in `before`; these are not looked for again.
+        cap: hashes that more forms than this share are not compared, see `stream_pairs`.
+        skipped: takes a row for everything that was too large to compare.
     """
-    forms = forms_of(pictures, looks)
-    near = candidates(forms, bits)
-    refused = near["distance256"] > LOOK_BITS
-    near = near[~refused].reset_index(drop=True)
-    near = _named(near, pictures["image_id"].to_numpy(object))
+    forms, ids = forms_of(pictures, looks), pictures["image_id"].to_numpy(object)
+    fresh = ~pictures["image_id"].isin(set(searched)).to_numpy() if before is not None else np.ones(len(pictures), bool)
+    if fresh.mean() > MOSTLY_NEW if len(fresh) else True:
+        near, refused = candidates(forms, bits, None, cap, skipped)
+    else:
+        near, refused = candidates(forms, bits, fresh, cap, skipped)
+        near = _with_old(near, before, pictures["image_id"], fresh)
+    near = _named(near, ids)
     near["detail"] = _detail(near, [root / blob for blob in pictures["blob"]], before)
     near["similarity"] = _similarity(near, vectors)
     gray = is_gray(forms.colors) if len(pictures) else np.zeros(0, bool)
     near["reason"] = _reasons(near, gray[near["i"]] != gray[near["j"]])
     near["verified"] = near["reason"].isna()
-    return PAIRS.check(near[PAIRS.names]), int(refused.sum() + (near["reason"] == REFUSED).sum())
+    return PAIRS.check(near[PAIRS.names]), refused + int((near["reason"] == REFUSED).sum())
+
+
+def _with_old(near: pd.DataFrame, before: pd.DataFrame | None, ids: pd.Series, fresh: np.ndarray) -> pd.DataFrame:
+    """The candidates with the pairs of the last run whose pictures both count and are not fresh, by their positions."""
+    assert before is not None
+    place = pd.Index(ids)
+    a, b = place.get_indexer(pd.Index(before["image_id_a"])), place.get_indexer(pd.Index(before["image_id_b"]))
+    keep = (a >= 0) & (b >= 0) & ~fresh[a] & ~fresh[b]
+    a, b = a[keep], b[keep]
+    old = before.loc[keep, ["how", "distance64", "distance256", "color"]].assign(i=np.minimum(a, b), j=np.maximum(a, b))
+    both = pd.concat([near, old], ignore_index=True) if len(old) and len(near) else (near if len(near) else old)
+    return both.sort_values(["i", "j"], ignore_index=True)
 
 
 def _named(near: pd.DataFrame, ids: np.ndarray) -> pd.DataFrame:

@@ -79,6 +79,9 @@ def dedup_command(
         str,
         typer.Option(help="star: a member is near the cluster's representative; complete: near every member."),
     ] = "star",
+    cap: Annotated[
+        int, typer.Option(min=2, help="Hashes that more pictures than this share are not compared but listed.")
+    ] = 10_000,
     review: Annotated[
         bool,
         typer.Option("--review", help="Open a page where you merge or separate what is not certain. Ctrl-C ends it."),
@@ -92,7 +95,7 @@ def dedup_command(
     """Put pictures that look the same into clusters; people are asked about one of each."""
     from curate.clean.decisions import decide_same
     from curate.clean.review.serve import review_pairs
-    from curate.clean.tables import dedup_workspace, describe, describe_conflicts
+    from curate.clean.tables import dedup_workspace, describe, describe_conflicts, describe_skipped
     from curate.workspace import open_workspace
 
     here = open_workspace(workspace)
@@ -103,15 +106,16 @@ def dedup_command(
     with here.lock("curate dedup"):
         if same:
             typer.echo(f"{decide_same(here, same)} pairs decided to be the same -> {here.table('decisions')}")
-        done, conflicts = dedup_workspace(here, again, link)
+        done = dedup_workspace(here, again, link, cap)
         path = here.table("clusters")
         here.log(
             "dedup",
             [here.table("pictures"), here.table("looks"), *([same] if same else [])],
-            [path, here.table("pairs"), here.table("label_conflicts")],
-            pictures=done.pictures,
-            unverified=done.unverified,
+            [path, *(here.table(name) for name in ("pairs", "skipped", "label_conflicts"))],
+            pictures=done.clusters.pictures,
+            unverified=done.clusters.unverified,
         )
-    typer.echo(f"{describe(done)} -> {path}")
-    if said := describe_conflicts(conflicts):
-        typer.echo(f"{said} -> {here.table('label_conflicts')}")
+    typer.echo(f"{describe(done.clusters)} -> {path}")
+    for said, name in ((describe_skipped(done.skipped), "skipped"), (describe_conflicts(done.conflicts), "label_conflicts")):  # fmt: skip
+        if said:
+            typer.echo(f"{said} -> {here.table(name)}")

@@ -143,7 +143,7 @@ def say(what: str, found: dict[str, Any], note: str = "") -> None:
 def peers() -> None:
     """The peers, each beside ours on the same hashes."""
     for name, work, count, bits, queries in (
-        ("imagededup", imagededup, 5_000, 10, 5_000),
+        ("imagededup", imagededup, 20_000, 10, 20_000),
         ("faiss", faiss_flat, 100_000, 10, 100_000),
         ("faiss", faiss_multihash, 100_000, 4, 100_000),
         ("faiss", faiss_flat, 1_000_000, 4, 1_000),

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from curate.clean.dedup import Dedup, dedup
 from curate.clean.looks import LOOK_ALGO
 from curate.clean.twins import find_pairs
+from curate.neighbors import Skipped
 from schemas.errors import UserError
 from schemas.tables import CLUSTERS, DECISIONS, LOOKS, PAIRS, PICTURES
 
@@ -296,3 +297,59 @@ def test_however_pictures_come_clusters_hold(flips: list[list[int]], sizes: st.D
     for number, cluster in after.items():
         apart = np.bitwise_count(np.uint64(hashes[number] ^ hashes[center[f"{cluster:064x}"]]))
         assert apart <= 4, "a member is near its representative"
+
+
+def family(seed: int, count: int = 60) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """PICTURES and LOOKS of random pictures of which many are near in some form, some in several."""
+    rng = np.random.default_rng(seed)
+    centers = [int.from_bytes(rng.bytes(8), "big") for _ in range(8)]
+
+    def near() -> int:
+        return flip(centers[rng.integers(8)], *rng.permutation(64)[: rng.integers(0, 6)].tolist())
+
+    frame = pictures([near() for _ in range(count)], fine=[rng.bytes(4) + bytes(28) for _ in range(count)])
+    colors = [rng.integers(120, 136, 128, dtype=np.uint8).tobytes() for _ in range(count)]
+    seen_as = looks(frame).assign(
+        colors=colors, mirror64=[near() for _ in range(count)], inner64=[near() for _ in range(count)]
+    )
+    return frame, LOOKS.check(seen_as)
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("new", [0, 1, 10, 40])
+def test_looking_for_pairs_of_new_pictures_gives_what_looking_for_all_gives(seed: int, new: int) -> None:
+    frame, seen_as = family(seed)
+    order = np.random.default_rng(seed).permutation(len(frame))  # the new ones stand anywhere
+    old = frame.iloc[np.sort(order[new:])].reset_index(drop=True)
+    before, _ = find_pairs(old, seen_as, Path("/nowhere"), 8)
+    whole, _ = find_pairs(frame, seen_as, Path("/nowhere"), 8)
+    found, _ = find_pairs(frame, seen_as, Path("/nowhere"), 8, before=before, searched=set(old["image_id"]))
+    assert 0 < len(before)
+    assert len(before) < len(whole) or new == 0
+    pd.testing.assert_frame_equal(found, whole)
+
+
+def test_pairs_of_old_pictures_are_not_looked_for_again_and_those_of_a_dropped_one_go() -> None:
+    frame, seen_as = family(1)
+    before, _ = find_pairs(frame, seen_as, Path("/nowhere"), 8)
+    searched = set(frame["image_id"])
+    less, _ = find_pairs(frame, seen_as, Path("/nowhere"), 8, before=before.iloc[3:], searched=searched)
+    pd.testing.assert_frame_equal(less, before.iloc[3:].reset_index(drop=True))
+    gone = before["image_id_a"].iloc[0]
+    left, _ = find_pairs(
+        frame[frame["image_id"] != gone], seen_as, Path("/nowhere"), 8, before=before, searched=searched
+    )
+    expected = before[before["image_id_a"].ne(gone) & before["image_id_b"].ne(gone)]
+    pd.testing.assert_frame_equal(left, expected.reset_index(drop=True))
+
+
+def test_a_crowd_of_equal_hashes_is_listed_and_not_compared() -> None:
+    frame = pictures([BASE] * 30 + [flip(BASE, 1), ~BASE & (2**64 - 1)])
+    crowds: list[Skipped] = []
+    found, _ = find_pairs(frame, looks(frame), Path("/nowhere"), 4, cap=20, skipped=crowds)
+    assert found.empty
+    assert [(crowd.value, crowd.count) for crowd in crowds] == [(BASE, 30)]
+    again: list[Skipped] = []
+    find_pairs(frame, looks(frame), Path("/nowhere"), 4, None, found, set(frame["image_id"][:-1]), 20, again)
+    assert again == crowds, "also when only new pictures are looked for"
+    assert len(find_pairs(frame, looks(frame), Path("/nowhere"), 4)[0]) == 31 * 30 / 2

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from curate.clean.hashes import hashes, hashes_and_mirrored, phash64, phash256
+from curate.clean.hashes import frequencies, phash64, phash256
 from curate.clean.measure import Limits, inspect
 from curate.clean.shrunk import pixels_of, shrunk
 from curate.neighbors import degenerate, distance256
@@ -52,8 +52,8 @@ def test_both_hashes_at_once_and_those_of_the_mirror_image_are_the_same_as_one_b
     for seed in range(30):
         image = noise(seed)
         turned = ImageOps.mirror(image)
-        assert hashes(image) == (phash64(image), phash256(image))
-        assert hashes_and_mirrored(image) == (hashes(image), hashes(turned))
+        assert frequencies(image).hashes() == (phash64(image), phash256(image))
+        assert frequencies(image).mirrored().hashes() == (phash64(turned), phash256(turned))
 
 
 def test_on_real_photos_the_reduced_decode_moves_at_most_two_bits(shared_data: Callable[[str], Path]) -> None:

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from curate.clean.measure import Limits, inspect
+from curate.clean.hashes import phash64
+from curate.clean.measure import Limits, decode, inspect
+from schemas.picture import as_seen, open_picture
 
 LIMITS = Limits(min_side_px=64, max_pixels=50_000_000)
 
@@ -159,3 +161,31 @@ def test_a_blurred_picture_is_less_sharp_and_a_dark_one_less_bright() -> None:
     assert inspect(encoded(small), LIMITS)["sharpness"] < inspect(encoded(sharp), LIMITS)["sharpness"] / 2
     dark = sharp.point(lambda value: value // 4)
     assert inspect(encoded(dark), LIMITS)["brightness"] < inspect(encoded(sharp), LIMITS)["brightness"] / 3
+
+
+@pytest.mark.parametrize(
+    ("form", "mode", "options"),
+    [
+        ("JPEG", "RGB", {}),
+        ("JPEG", "RGB", {"subsampling": 0, "progressive": True}),
+        ("JPEG", "RGB", {"keep_rgb": True}),  # stored without being turned into brightness and color
+        ("JPEG", "CMYK", {}),
+        ("JPEG", "L", {}),
+        ("WEBP", "RGB", {}),
+        ("PNG", "P", {}),
+    ],
+)
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_picture_is_measured_the_same_with_and_without_its_color(
+    form: str, mode: str, options: dict[str, Any], orientation: int
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(photo(700, 900).convert(mode), form, exif=exif, **options)
+    found, decoded = decode(data, LIMITS)
+    assert decoded is not None
+    assert inspect(data, LIMITS) == found
+    assert (found["width_px"], found["height_px"]) == ((700, 900) if orientation == 1 else (900, 700))
+    with open_picture(data) as image:
+        plain = phash64(as_seen(image).convert("L"))
+    assert far(found["phash64"], plain) <= 2

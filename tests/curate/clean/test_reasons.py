@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from curate.clean.check import check_workspace, drop_placeholders
 from curate.clean.looks import see_file
-from curate.clean.reasons import Rules, blur, information
+from curate.clean.reasons import Rules, blurred, information
 from curate.clean.text_only import is_text_only
 from curate.collect.folder import import_folder
 from curate.workspace import Workspace
@@ -134,7 +134,10 @@ def test_blur_is_measured_on_all_pixels_and_only_when_asked_for(tmp_path: Path) 
     asked = Rules(blur=True)
     assert "blur" not in seen(sharp, tmp_path)
     assert seen(soft, tmp_path, asked)["blur"] < seen(sharp, tmp_path, asked)["blur"] / 3
-    assert blur(Image.new("RGB", (2, 2))) == 0
+    blurred_too = seen(sharp, tmp_path, asked)
+    blurred_too.pop("blur")
+    assert blurred_too == seen(sharp, tmp_path), "all pixels are for the blur alone"
+    assert blurred(Image.new("L", (2, 2))) == 0
 
 
 def test_information_grows_from_flat_to_noise() -> None:
@@ -144,6 +147,7 @@ def test_information_grows_from_flat_to_noise() -> None:
         Image.linear_gradient("L").convert("RGB"),
         likenesses.photo(1),
     )
+    flat, gradient, picture, noise = (image.convert("L") for image in (flat, gradient, picture, noise))
     assert information(flat) < 0.02
     assert information(gradient) < information(picture) < information(noise)
 

@@ -16,9 +16,10 @@ from curate.clean.looks import color_distance, colors
 from curate.clean.tables import conflicts
 from curate.clean.twins import find_pairs
 from curate.cli import app
+from curate.collect.folder import import_folder
 from curate.workspace import Workspace
 from schemas.errors import UserError
-from schemas.tables import CLUSTERS, CONFLICTS, EMBEDDINGS, GIVEN, LOOKS, PAIRS, PICTURES
+from schemas.tables import CLUSTERS, CONFLICTS, EMBEDDINGS, GIVEN, LOOKS, PAIRS, PICTURES, SKIPPED
 
 
 @pytest.fixture(scope="module")
@@ -80,10 +81,10 @@ def test_vectors_may_veto_and_what_was_measured_is_not_measured_again(
     ]
     vectors = EMBEDDINGS.write(EMBEDDINGS.frame(rows), tmp_path / "embeddings.parquet")
     before = PAIRS.read(workspace.table("pairs"))
-    found, refused = find_pairs(pictures, looks, Path("/no/such/folder"), 10, vectors, before)
+    found, _ = find_pairs(pictures, looks, Path("/no/such/folder"), 10, vectors, before)
     vetoed = found[found["reason"].eq("vectors differ")]
     assert set(vetoed.iloc[0][["image_id_a", "image_id_b"]]) == {ids["smaller"], ids["smaller copy"]}
-    assert (len(vetoed), refused) == (1, 0)
+    assert len(vetoed) == 1
     assert found["detail"].tolist() == pytest.approx(before["detail"].tolist(), nan_ok=True)
 
 
@@ -138,3 +139,46 @@ def test_a_darker_copy_has_the_same_colors_and_a_turned_hue_has_not() -> None:
     assert color_distance(same, darker, np.array([False]))[0] < 2
     assert color_distance(same, other, np.array([False]))[0] > 8
     assert color_distance(same, turned, np.array([True]))[0] < 1
+
+
+def test_a_second_run_finds_the_twins_of_new_pictures_as_a_run_from_nothing_does(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    names = list(likenesses.CHANGES)
+    for seed, name in enumerate(names):
+        likenesses.save(likenesses.photo(seed), tmp_path / "photos" / f"{name}.jpg")
+    likenesses.save(likenesses.CHANGES["smaller"](likenesses.photo(0)), tmp_path / "photos" / "old copy.jpg")
+    assert run(workspace, tmp_path / "photos") == 1
+    ours = PAIRS.read(workspace.table("pairs"))
+    PAIRS.write(ours.assign(distance64=7), workspace.table("pairs"), PAIRS.metadata(workspace.table("pairs")))
+    for seed, name in enumerate(names[1:4], 1):
+        likenesses.save(likenesses.CHANGES[name](likenesses.photo(seed)), tmp_path / "photos" / f"{name} copy.jpg")
+    assert run(workspace, tmp_path / "photos") == 4
+    second = PAIRS.read(workspace.table("pairs"))
+    assert sorted(second["distance64"])[-1] == 7, "the pair of old pictures was taken over"
+    assert run(workspace, tmp_path / "photos", "--again") == 4
+    columns = [name for name in PAIRS.names if name != "distance64"]
+    pd.testing.assert_frame_equal(second[columns], PAIRS.read(workspace.table("pairs"))[columns])
+
+
+def test_a_crowd_too_large_to_compare_is_written_down(workspace: Workspace, tmp_path: Path) -> None:
+    for quality in range(6):
+        file = tmp_path / "photos" / f"{quality}.png"
+        file.parent.mkdir(exist_ok=True)
+        image = likenesses.photo(1)
+        image.putpixel((quality, 0), (0, 0, 0))
+        image.save(file)
+    import_folder(workspace, tmp_path / "photos")
+    for command in (["check"], ["dedup", "--cap", "5"]):
+        said = CliRunner().invoke(app, [*command, "--workspace", str(workspace.root)], catch_exceptions=False).stdout
+    assert "crowds of hashes too alike to compare, the largest of 6" in said
+    assert SKIPPED.read(workspace.table("skipped"))["hashes"].max() == 6
+    assert PAIRS.read(workspace.table("pairs")).empty
+
+
+def run(workspace: Workspace, photos: Path, *more: str) -> int:
+    """Import, check and dedup; how many pairs there are."""
+    import_folder(workspace, photos)
+    for command in (["check"], ["dedup", *more]):
+        CliRunner().invoke(app, [*command, "--workspace", str(workspace.root)], catch_exceptions=False)
+    return len(PAIRS.read(workspace.table("pairs")))
