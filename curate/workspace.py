@@ -105,6 +105,16 @@ class Workspace:
         return self.root / "blobs"
 
     @property
+    def originals(self) -> tuple[Path | str, ...]:
+        """Where original bytes may be, by sha256: the folder here, and the bucket where there is one."""
+        return (self.blobs, *([f"{self.storage.where}/blobs"] if self.config.storage else []))
+
+    @property
+    def display(self) -> Path:
+        """Folder of the copies that people are shown; they can be made again."""
+        return self.root / "display"
+
+    @property
     def runs(self) -> Path:
         """Folder of training runs, where this workspace keeps them."""
         return self.root / "runs"

@@ -5,7 +5,6 @@ Goes into the table LOOKS, once for each picture, by `curate check`; `curate ded
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from curate.clean.hashes import DRAFT_PX, HASH_ALGO, phash64, phash256
 from curate.clean.measure import inspect
 from curate.clean.reasons import Rules, reason
 from schemas.picture import as_seen, open_picture
+from schemas.storage import read_place
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -68,13 +68,13 @@ def is_gray(a: np.ndarray) -> np.ndarray:
 
 
 def see_file(job: tuple[int, str, Rules]) -> tuple[int, dict[str, Any]]:
-    """The job's position with everything that `curate check` writes of the file at its path; the step of a process pool.
+    """The job's position with everything that `curate check` writes of the picture at its place; the step of a process pool.
 
     The columns of LOOKS stand under `look`, where the picture has pixels.
     """
     position, path, rules = job
     try:
-        data = Path(path).read_bytes()
+        data = read_place(path)
     except OSError as error:
         return position, {"dropped": f"broken: its file cannot be read ({error.strerror})"}
     found = inspect(data, rules)

@@ -70,10 +70,10 @@ def test_missing_pictures_stop_the_export_with_their_number_and_the_first(unspli
     gone = unsplit.root / "pictures/0.jpg"
     gone.unlink()
     both = choose(unsplit, unlabeled=True)
-    with pytest.raises(UserError, match=r"1 of 2 pictures are not on disk, first .*0\.jpg.*--pictures.*--skip-missing"):
+    with pytest.raises(UserError, match=r"1 of 2 pictures are not there, first .*0\.jpg.*--pictures.*--skip-missing"):
         find_pictures(both)
     some = find_pictures(both, skip_missing=True)
-    assert (some.counts(), some.left_out) == ({"unlabeled": 1}, {"not on disk": 1})
+    assert (some.counts(), some.left_out) == ({"unlabeled": 1}, {"not there": 1})
     with pytest.raises(UserError, match="nothing to export"):
         find_pictures(choose(unsplit), skip_missing=True)
 
