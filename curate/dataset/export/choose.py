@@ -138,9 +138,13 @@ def find_pictures(chosen: Chosen, pictures: Path | None = None, *, skip_missing:
 
 def _check_paths(chosen: Chosen, root: Path) -> None:
     """Raise for a path that is no place below the root: a manifest from elsewhere must not fetch other files of ours."""
-    for path in chosen.rows["path"]:
-        if is_remote(path):
+    for image_id, path in zip(chosen.rows["image_id"], chosen.rows["path"], strict=True):
+        if is_remote(path) and path.rpartition("/")[2].startswith(f"{image_id}."):
             continue
+        if is_remote(path):
+            raise UserError(
+                f"{chosen.manifest.path}: {path} is not named by its image_id, so it is no original of ours"
+            )
         if "://" in path:
             raise UserError(f"{chosen.manifest.path}: {path} is a URI; download the pictures and say --pictures DIR")
         if path.startswith("/") or ".." in path.split("/"):

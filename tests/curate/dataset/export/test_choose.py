@@ -91,7 +91,12 @@ def test_pictures_elsewhere_are_found(unsplit: Manifest, tmp_path: Path, name: s
 
 @pytest.mark.parametrize(
     ("path", "said"),
-    [("../secret.jpg", "leaves"), ("/etc/passwd", "leaves"), ("s3://bucket/a.jpg", "is a URI; download")],
+    [
+        ("../secret.jpg", "leaves"),
+        ("/etc/passwd", "leaves"),
+        ("https://shop.example/a.jpg", "is a URI; download"),
+        ("s3://payroll/secret.jpg", "is not named by its image_id"),
+    ],
 )
 def test_a_path_that_is_not_below_the_folder_is_refused(unsplit: Manifest, path: str, said: str) -> None:
     foreign = replace(unsplit, rows=unsplit.rows.assign(path=path))
