@@ -274,6 +274,15 @@ def overlapped(call: Callable[[J], R], items: Iterable[J], threads: int) -> Iter
 
 def check_usable(storage: Storage) -> None:
     """Write, find, read, list and remove something there. Raises UserError in one line where any of it is refused."""
+    try:
+        _try_out(storage)
+    except UserError as error:
+        _, _, what = str(error).partition(": ")
+        hint = "; docs/storage.md lists what a key must be allowed" if "refused" in what else ""
+        raise UserError(f"{storage.where}: {what}{hint}") from error
+
+
+def _try_out(storage: Storage) -> None:
     name = f"blobs/00/check-{secrets.token_hex(8)}"  # where the pictures will be: a key's rights may end at a prefix
     storage.size(name)  # 403 in place of 404 where the key may not list: then no missing picture could be told
     storage.write(name, b"written by `curate init` to see whether it can be\n")
