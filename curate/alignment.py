@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from curate.engine import cores
+from curate.engine import each
 from schemas.picture import as_seen, open_picture
+from schemas.storage import threads_for
 
 FINE_PX = 128  # longer side of the gray copy
 COARSE_PX = 48  # and of the one for the first search
@@ -24,6 +24,7 @@ INSET = 0.06  # of the smaller picture's each side is not compared: both may be 
 SCALES = tuple(0.94**step for step in range(9))  # the smaller picture's size, from all of the larger one to 61 % of it
 FINE_SCALES = tuple(1 + step / 100 for step in range(-4, 5))
 SMALL_SET = 500  # below this many pairs, starting processes takes longer than the work
+Place = Path | str  # of a picture: a file, or s3://bucket/key
 RADIUS = 3  # pixels around a pixel that count as its surroundings
 NOISE = 6.0  # gray levels that a flat surface may vary by
 PROMISING = 0.75  # correlation of the first search below which the second is not worth its time
@@ -38,7 +39,7 @@ class Fit:
     mirrored: bool
 
 
-def gray_copy(path: Path) -> Image.Image:
+def gray_copy(path: Place) -> Image.Image:
     """A small gray copy, upright, of floats; raises OSError or ValueError where the picture cannot be read."""
     with open_picture(path) as image:
         image.draft(None, (2 * FINE_PX, 2 * FINE_PX))
@@ -69,26 +70,23 @@ def fit(a: Image.Image, b: Image.Image) -> Fit:
     return Fit(_correlation(_detail(template), _detail(window)), coarse, mirrored)
 
 
-def fits(pairs: Sequence[tuple[Path, Path]]) -> Iterator[tuple[int, Fit | None]]:
+def fits(pairs: Sequence[tuple[Place, Place]]) -> Iterator[tuple[int, Fit | None]]:
     """The fit of every pair of files, with its position, as they are done; None where one cannot be read.
 
     Pairs that share their first picture should stand together: it is opened once. Many pairs go to several processes.
     """
-    jobs: list[list[tuple[int, Path, Path]]] = []
+    jobs: list[list[tuple[int, Place, Place]]] = []
     for at, (a, b) in enumerate(pairs):
         if not jobs or jobs[-1][-1][1] != a:
             jobs.append([])
         jobs[-1].append((at, a, b))
-    if len(pairs) < SMALL_SET or cores() < 2:
-        for job in jobs:
-            yield from _fit_job(job)
-        return
-    with get_context("forkserver").Pool(cores()) as pool:
-        for done in pool.imap_unordered(_fit_job, jobs, chunksize=8):
-            yield from done
+    few = len(pairs) < SMALL_SET
+    threads = threads_for(place for pair in pairs for place in pair)
+    for done in each(_fit_job, jobs, small=len(jobs) + 1 if few else 0, batch=8 * threads, threads=threads):
+        yield from done
 
 
-def _fit_job(job: list[tuple[int, Path, Path]]) -> list[tuple[int, Fit | None]]:
+def _fit_job(job: list[tuple[int, Place, Place]]) -> list[tuple[int, Fit | None]]:
     """The fits of one picture with several others."""
     first = _copy_or_none(job[0][1])
     found: list[tuple[int, Fit | None]] = []
@@ -98,14 +96,14 @@ def _fit_job(job: list[tuple[int, Path, Path]]) -> list[tuple[int, Fit | None]]:
     return found
 
 
-def _copy_or_none(path: Path) -> Image.Image | None:
+def _copy_or_none(path: Place) -> Image.Image | None:
     try:
         return gray_copy(path)
     except (OSError, ValueError, SyntaxError, EOFError):
         return None
 
 
-def same_pixels(a: Path, b: Path) -> bool:
+def same_pixels(a: Place, b: Place) -> bool:
     """True when two files show the same pixels, however they are packed; false where one cannot be read."""
     try:
         with open_picture(a) as one, open_picture(b) as other:

@@ -26,6 +26,7 @@ from curate.commands import (
     recruit,
     report,
     select,
+    storage,
     workspace,
 )
 from schemas.command import run
@@ -40,7 +41,7 @@ app = typer.Typer(
 )
 
 for stage in (
-    workspace, collect, extract, clean, embed, crowd, crowd_backup, people_of_crowd, recruit, layouts, hits, desk, label, people, paying, dataset, leaks, select, export, pack, report, demo,
+    workspace, storage, collect, extract, clean, embed, crowd, crowd_backup, people_of_crowd, recruit, layouts, hits, desk, label, people, paying, dataset, leaks, select, export, pack, report, demo,
 ):  # fmt: skip
     stage.register(app)
 

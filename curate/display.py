@@ -14,7 +14,7 @@ LONGEST_SIDE = 1600  # px
 JPEG: dict[str, Any] = {"quality": 88, "optimize": True}
 
 
-def upright(original: Path) -> Image.Image:
+def upright(original: Path | str) -> Image.Image:
     """The first frame as a person sees it, at most LONGEST_SIDE px, without metadata."""
     with open_picture(original) as opened:
         opened.draft("RGB", (LONGEST_SIDE, LONGEST_SIDE))  # a JPEG decodes at a fraction of its size, much faster
@@ -25,7 +25,7 @@ def upright(original: Path) -> Image.Image:
     return clean
 
 
-def display_bytes(original: Path) -> bytes:
+def display_bytes(original: Path | str) -> bytes:
     """The display copy as a JPEG file; raises OSError, SyntaxError or ValueError where the picture does not open."""
     buffer = io.BytesIO()
     upright(original).save(buffer, "JPEG", **JPEG)

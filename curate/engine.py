@@ -18,6 +18,7 @@ from multiprocessing import get_context
 from typing import Any, Literal, TypeVar
 
 from schemas.errors import UserError
+from schemas.storage import overlapped
 
 J = TypeVar("J")
 R = TypeVar("R")
@@ -40,7 +41,12 @@ POOL = Engine()
 
 
 def each(
-    step: Callable[[J], R], jobs: Sequence[J], engine: Engine = POOL, small: int = 2_000, batch: int = BATCH
+    step: Callable[[J], R],
+    jobs: Sequence[J],
+    engine: Engine = POOL,
+    small: int = 2_000,
+    batch: int = BATCH,
+    threads: int = 1,
 ) -> Iterator[R]:
     """What the step makes of every job, in no order. Raises UserError where the engine is not installed.
 
@@ -50,13 +56,14 @@ def each(
         engine: where.
         small: fewer jobs are done in this process by the pool: starting others takes longer than the work.
         batch: jobs that travel together; no more than what is lost when a machine of a cluster dies.
+        threads: jobs under way at once in each process; more than one where they wait for a network.
     """
     batches = [jobs[at : at + batch] for at in range(0, len(jobs), batch)]
-    work = partial(_all, step)
+    work = partial(_all, step, threads=threads)
     if engine.name == "daft":
         yield from chain.from_iterable(_over_daft(work, batches, engine.ray))
     elif len(jobs) < small or cores() < 2:
-        yield from map(step, jobs)
+        yield from overlapped(step, jobs, threads)
     else:  # forkserver: a plain fork hangs when the parent has used torch, polars or daft
         with get_context("forkserver").Pool(cores(), _leave_ctrl_c) as pool:
             yield from chain.from_iterable(pool.imap_unordered(work, batches))
@@ -67,9 +74,9 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _all(step: Callable[[J], R], jobs: Sequence[J]) -> list[R]:
+def _all(step: Callable[[J], R], jobs: Sequence[J], threads: int) -> list[R]:
     """Batch in, batch out."""
-    return [step(job) for job in jobs]
+    return list(overlapped(step, jobs, threads))
 
 
 def _leave_ctrl_c() -> None:
@@ -84,8 +91,11 @@ class _Step:
         self.work = pickle.loads(work)
 
     def __call__(self, batch: bytes) -> bytes:
-        """The pickled results of a pickled batch."""
-        return pickle.dumps(self.work(pickle.loads(batch)))
+        """The pickled results of a pickled batch, or what a person can put right."""
+        try:
+            return pickle.dumps(self.work(pickle.loads(batch)))
+        except UserError as error:  # raised here it would come out as an error of Daft's
+            return pickle.dumps(error)
 
 
 def _over_daft(
@@ -102,7 +112,10 @@ def _over_daft(
     step = daft.cls(worker, max_concurrency=_workers(ray), **limits)(pickle.dumps(work))
     rows = daft.from_pydict({"batch": [pickle.dumps(batch) for batch in batches]}).into_batches(1)
     for row in rows.select(step(daft.col("batch")).alias("done")).iter_rows(results_buffer_size="num_cpus"):
-        yield pickle.loads(row["done"])
+        done = pickle.loads(row["done"])
+        if isinstance(done, UserError):
+            raise done
+        yield done
 
 
 def _daft(ray: str | None) -> Any:

@@ -1,57 +1,40 @@
 """Pictures that workers load from S3: display copies under keys nobody can guess, behind addresses that outlive the HIT.
 
-The only file that speaks to S3. The key of the crowd stands in AWS_ACCESS_KEY_ID; S3 may have its own in
-CURATE_S3_ACCESS_KEY_ID and CURATE_S3_SECRET_ACCESS_KEY, or a profile in CURATE_S3_PROFILE.
+Which key reaches S3, and how its errors read, stands in schemas/s3.py.
 """
 
 from __future__ import annotations
 
-import os
 import secrets
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from curate.display import display_bytes
 from curate.workspace import now
 from schemas.errors import UserError
+from schemas.s3 import bucket_and_key, clear_errors, client, session
 
 LONGEST_S = 7 * 86400  # a presigned address (Signature Version 4) lives a week at most
 MARGIN_S = 600  # for a page that is opened at the last moment
-_REGION = "us-east-1"
 
 
 class Bucket:
     """One place in S3, `s3://bucket/prefix`."""
 
     def __init__(self, where: str) -> None:
-        import boto3
-        from botocore.config import Config
-
-        parts = urlsplit(where)
-        if parts.scheme != "s3" or not parts.netloc:
-            raise UserError(f"--pictures-url {where}: should look like s3://bucket/prefix")
+        self.name, self.prefix = bucket_and_key(where)
         self.where = where.rstrip("/")
-        self.name, self.prefix = parts.netloc, parts.path.strip("/")
-        own = os.environ.get("CURATE_S3_ACCESS_KEY_ID")
-        session = boto3.Session(
-            aws_access_key_id=own,
-            aws_secret_access_key=os.environ.get("CURATE_S3_SECRET_ACCESS_KEY") if own else None,
-            profile_name=os.environ.get("CURATE_S3_PROFILE"),
-        )
-        self.temporary = bool(getattr(session.get_credentials(), "token", None))
-        self.client: Any = session.client(
-            "s3", region_name=session.region_name or _REGION, config=Config(signature_version="s3v4")
-        )
+        with clear_errors(self.where, "a key"):
+            self.temporary = bool(getattr(session().get_credentials(), "token", None))
+            self.client: Any = client()
 
     def check(self, origin: str) -> str | None:
         """A line to tell where CORS could not be read; raises UserError where pages from `origin` may not read pictures."""
         from botocore.exceptions import ClientError
 
-        with self._clear("GetBucketCors"):
+        with clear_errors(self.where, "GetBucketCors"):
             try:
                 rules = self.client.get_bucket_cors(Bucket=self.name)["CORSRules"]
             except ClientError as error:
@@ -72,7 +55,7 @@ class Bucket:
     def upload(
         self,
         project: sqlite3.Connection,
-        originals: Mapping[str, Path],
+        originals: Mapping[str, Path | str],
         image_ids: Iterable[str],
         step: Callable[[int], object] = lambda _: None,
     ) -> dict[str, str]:
@@ -98,41 +81,24 @@ class Bucket:
         project.execute("INSERT INTO upload (place, image_id, key) VALUES (?, ?, ?)", (self.where, image_id, key))
         return key
 
-    def _put(self, key: str, image_id: str, originals: Mapping[str, Path]) -> None:
+    def _put(self, key: str, image_id: str, originals: Mapping[str, Path | str]) -> None:
         try:
             body = display_bytes(originals[image_id])
         except (KeyError, OSError, SyntaxError, ValueError) as error:
             raise UserError(
                 f"picture {image_id[:12]}… cannot be read ({error}); `curate check` drops such pictures"
             ) from error
-        with self._clear("PutObject"):
+        with clear_errors(self.where, "PutObject"):
             self.client.put_object(Bucket=self.name, Key=key, Body=body, ContentType="image/jpeg")
 
     def address(self, key: str, seconds: int) -> str:
         """An address that opens one picture for so long; nothing is asked of S3."""
-        with self._clear("a presigned address"):
+        with clear_errors(self.where, "a presigned address"):
             return str(
                 self.client.generate_presigned_url(
                     "get_object", Params={"Bucket": self.name, "Key": key}, ExpiresIn=seconds
                 )
             )
-
-    @contextmanager
-    def _clear(self, what: str) -> Iterator[None]:
-        """Errors that a person can put right, as one line."""
-        from botocore import exceptions as aws
-
-        try:
-            yield
-        except (aws.NoCredentialsError, aws.PartialCredentialsError) as error:
-            raise UserError(
-                f"{self.where}: no key for S3; set CURATE_S3_ACCESS_KEY_ID and CURATE_S3_SECRET_ACCESS_KEY"
-            ) from error
-        except aws.ClientError as error:
-            fault = error.response.get("Error", {})
-            raise UserError(f"{self.where}: S3 refused {what}: {fault.get('Message')} ({fault.get('Code')})") from error
-        except (aws.HTTPClientError, aws.ConnectionError) as error:
-            raise UserError(f"{self.where}: S3 does not answer ({error})") from error
 
 
 def lifetime(hit_s: float, answer_s: float) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from curate.storage_move import left_places
 from curate.workspace import Workspace
 from schemas.manifest import read_manifest
 from schemas.tables import APPEARANCES, CLUSTERS, FAILURES, GOLD, HITS, LABELS, LISTINGS, PICTURES, SELECTION, VOTES
@@ -33,6 +34,7 @@ def _pictures(workspace: Workspace) -> list[str]:
     failures = FAILURES.read_if_there(workspace.table("failures"))
     lines = [_line("listings", f"{len(listings):,} on {listings['marketplace'].nunique()} marketplaces")]
     lines.append(_line("pictures", f"{_kept(pictures)}; shown {len(appearances):,} times"))
+    lines += _kept_where(workspace, pictures)
     if len(failures):
         lines.append(_line("failed", f"{len(failures):,} addresses ({_reasons(failures)})"))
     if workspace.table("clusters").exists():
@@ -42,6 +44,19 @@ def _pictures(workspace: Workspace) -> list[str]:
             _line("clusters", f"{clusters['cluster_id'].nunique():,}; {twins:,} pictures are near twins of another")
         )
     return lines
+
+
+def _kept_where(workspace: Workspace, pictures: pd.DataFrame) -> list[str]:
+    """Where the originals are, and what a move that was stopped left elsewhere."""
+    storage = workspace.config.storage
+    said = [f"in {workspace.storage.where}" if storage else f"in {workspace.relative(workspace.blobs)}/"]
+    remote = pictures["blob"].str.startswith("s3://").astype(bool)
+    own = pictures["blob"].str.startswith(f"{storage}/").astype(bool) if storage else ~remote
+    if elsewhere := int((~own).sum()):
+        said.append(f"{elsewhere:,} elsewhere: `curate storage move {storage or '.'}` brings them")
+    if left := [place for place in left_places(workspace) if place != workspace.storage.where]:
+        said.append(f"old copies in {', '.join(left)}")
+    return [_line("originals", "; ".join(said))]
 
 
 def _task(workspace: Workspace, name: str) -> list[str]:

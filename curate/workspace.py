@@ -105,6 +105,16 @@ class Workspace:
         return self.root / "blobs"
 
     @property
+    def originals(self) -> tuple[Path | str, ...]:
+        """Where original bytes may be, by sha256: the folder here, and the bucket where there is one."""
+        return (self.blobs, *([f"{self.storage.where}/blobs"] if self.config.storage else []))
+
+    @property
+    def display(self) -> Path:
+        """Folder of the copies that people are shown; they can be made again."""
+        return self.root / "display"
+
+    @property
     def runs(self) -> Path:
         """Folder of training runs, where this workspace keeps them."""
         return self.root / "runs"
@@ -201,9 +211,14 @@ def create_workspace(root: Path, config: Config) -> Workspace:
         raise UserError(f"{root}: is a file; a workspace is a folder")
     for folder in ("tasks", "blobs", "runs", "reports"):
         (root / folder).mkdir(parents=True, exist_ok=True)
+    write_config(root, config)
+    return Workspace(root, config)
+
+
+def write_config(root: Path, config: Config) -> None:
+    """Write workspace.yaml whole."""
     head = "# One collection of pictures. Secrets (AWS_ACCESS_KEY_ID, …) come from the environment, never from here.\n"
     write_text(root / FILE, head + yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True))
-    return Workspace(root, config)
 
 
 def open_workspace(start: Path | None = None) -> Workspace:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from schemas.errors import TableError
 from schemas.files import write_bytes
+from schemas.storage import place_of
 from schemas.tables import MANIFEST
 
 if TYPE_CHECKING:
@@ -32,9 +33,9 @@ class Manifest:
     info: dict[str, Any]  # taxonomy_version, question_version, how it was made, counts
     root: Path  # what relative picture paths start from
 
-    def picture(self, relative: str) -> Path:
-        """Where a picture of this manifest is on disk."""
-        return self.root / relative
+    def picture(self, path: str) -> Path | str:
+        """Where a picture of this manifest is: a file, or an `s3://` place."""
+        return place_of(self.root, path)
 
 
 def manifest_id(table: pa.Table, task: str, classes: Sequence[str]) -> str:

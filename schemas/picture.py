@@ -11,6 +11,8 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from schemas.storage import is_remote, read_place
+
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -32,13 +34,15 @@ def reuse_memory() -> None:
     Image.core.set_blocks_max(8)  # type: ignore[attr-defined]
 
 
-def open_picture(source: Path | bytes, max_pixels: int = 178_000_000) -> Image.Image:
-    """The picture at a path or in bytes, its header read and its pixels not yet.
+def open_picture(source: Path | str | bytes, max_pixels: int = 178_000_000) -> Image.Image:
+    """The picture at a path, at an `s3://` place or in bytes, its header read and its pixels not yet.
 
     Raises TooManyPixels above `max_pixels`, and UnidentifiedImageError or OSError for what is no picture.
     """
     from PIL import Image
 
+    if not isinstance(source, bytes) and is_remote(source):
+        source = read_place(source)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # our own limit below is lower than the size that Pillow warns of
         try:

@@ -7,6 +7,7 @@ CURATE_S3_SECRET_ACCESS_KEY, or a profile in CURATE_S3_PROFILE. AWS_ENDPOINT_URL
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -18,6 +19,8 @@ from schemas.errors import UserError
 SCHEME = "s3://"
 _REGION = "us-east-1"
 _CONNECTIONS = 32  # kept open; as many threads may read at once
+_TRIES = 3  # of an answer that breaks off: botocore tries again only until the answer begins
+_making = threading.Lock()
 
 
 def bucket_and_key(where: str) -> tuple[str, str]:
@@ -42,9 +45,9 @@ def session() -> Any:
 
 def client() -> Any:
     """This process's client: threads share it, a forked or spawned process makes its own."""
-    return _client(
-        os.getpid(), *(value for name, value in sorted(os.environ.items()) if name.startswith(("AWS_", "CURATE_S3")))
-    )
+    key = [value for name, value in sorted(os.environ.items()) if name.startswith(("AWS_", "CURATE_S3"))]
+    with _making:  # to make one takes a tenth of a second, and many threads begin at once
+        return _client(os.getpid(), *key)
 
 
 @lru_cache(maxsize=4)
@@ -56,6 +59,20 @@ def _client(*_: object) -> Any:
         signature_version="s3v4", max_pool_connections=_CONNECTIONS, retries={"mode": "standard", "max_attempts": 5}
     )
     return made.client("s3", region_name=made.region_name or _REGION, config=config)
+
+
+def body(bucket: str, key: str) -> bytes:
+    """The bytes of an object. Raises ClientError where it is not there, and asks again when the answer breaks off."""
+    from botocore.exceptions import HTTPClientError, IncompleteReadError
+
+    for left in reversed(range(_TRIES)):
+        answer = client().get_object(Bucket=bucket, Key=key)["Body"]
+        try:
+            return bytes(answer.read())
+        except (HTTPClientError, IncompleteReadError):
+            if not left:
+                raise
+    raise AssertionError
 
 
 def is_missing(error: Any) -> bool:

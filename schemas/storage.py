@@ -6,21 +6,32 @@ lies in the workspace, and the whole place of what lies in a bucket, so whoever 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import secrets
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 from schemas.errors import UserError
-from schemas.s3 import SCHEME, bucket_and_key, clear_errors, client, is_missing
+from schemas.s3 import SCHEME, body, bucket_and_key, clear_errors, client, is_missing
+
+J = TypeVar("J")
+R = TypeVar("R")
+AT_ONCE = 16  # requests under way at once: each takes tens of milliseconds, nearly all of it waiting
+ONE_BY_ONE = 300  # of more objects of one place, their sizes are cheaper to list (a thousand a request) than to ask for
 
 
 class Storage(ABC):
     """Bytes by name. What is written is there whole or not at all."""
 
     where: str  # a path, or s3://bucket/prefix
+    at_once = 1  # calls that are worth having under way at once
 
     @abstractmethod
     def said(self, name: str) -> str:
@@ -106,6 +117,8 @@ class Folder(Storage):
 class Bucket(Storage):
     """Objects below `s3://bucket/prefix`; each upload is checked by its size and our own sha256 in the object's metadata."""
 
+    at_once = AT_ONCE
+
     def __init__(self, where: str) -> None:
         self.bucket, self.prefix = bucket_and_key(where)
         self.where = f"{SCHEME}{self.bucket}/{self.prefix}".rstrip("/")
@@ -136,10 +149,10 @@ class Bucket(Storage):
 
         with clear_errors(self.said(name), "GetObject"):
             try:
-                return bytes(client().get_object(Bucket=self.bucket, Key=self._key(name))["Body"].read())
+                return body(self.bucket, self._key(name))
             except ClientError as error:
-                if is_missing(error):
-                    raise FileNotFoundError(2, "no such object", self.said(name)) from None
+                if is_missing(error):  # in the words of a file that is not there: the same reason stands in the tables
+                    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self.said(name)) from None
                 raise
 
     def write(self, name: str, data: bytes, link: Path | None = None) -> None:  # noqa: D102
@@ -158,11 +171,15 @@ class Bucket(Storage):
         return there
 
     def names(self, prefix: str = "") -> Iterator[str]:  # noqa: D102
+        yield from (name for name, _ in self.listed(prefix))
+
+    def listed(self, prefix: str = "") -> Iterator[tuple[str, int]]:
+        """Every name below a prefix with its bytes, a thousand a request."""
         with clear_errors(self.said(prefix), "ListObjectsV2"):
             pages = client().get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=self._key(prefix))
             for page in pages:
                 for item in page.get("Contents", ()):
-                    yield item["Key"].removeprefix(f"{self.prefix}/" if self.prefix else "")
+                    yield item["Key"].removeprefix(f"{self.prefix}/" if self.prefix else ""), int(item["Size"])
 
     def sweep(self, prefix: str = "") -> int:  # noqa: D102
         return 0  # an upload is there whole or not at all
@@ -173,17 +190,107 @@ def storage_at(where: str | Path) -> Storage:
     return Bucket(str(where)) if str(where).startswith(SCHEME) else Folder(Path(where))
 
 
-def place_of(root: Path, said: str) -> Path | str:
+def is_remote(place: Path | str) -> bool:
+    """Whether a place is in a bucket."""
+    return str(place).startswith(SCHEME)
+
+
+def place_of(root: Path | str, said: str) -> Path | str:
     """The whole place of what a table's path column says: below `root`, or where it says itself (`s3://…`)."""
-    return said if said.startswith(SCHEME) else root / said
+    if said.startswith(SCHEME):
+        return said
+    return f"{str(root).rstrip('/')}/{said}" if is_remote(root) else Path(root) / said
 
 
 def read_place(place: Path | str) -> bytes:
     """The bytes at a place. Raises OSError for a file and FileNotFoundError for an object that is not there."""
-    if not str(place).startswith(SCHEME):
+    if not is_remote(place):
         return Path(place).read_bytes()
     folder, _, name = str(place).rpartition("/")
     return Bucket(folder).read(name)
+
+
+def sizes(places: Sequence[Path | str]) -> list[int | None]:
+    """The bytes at each place, None where nothing is. Of many objects of one bucket and prefix the listing is read."""
+    homes: dict[str, list[int]] = {}
+    found: list[int | None] = [None] * len(places)
+    for at, place in enumerate(places):
+        if is_remote(place):
+            homes.setdefault(_home(str(place)), []).append(at)
+        else:
+            found[at] = _file_size(place)
+    for home, own in homes.items():
+        there = storage_at(home)
+        names = [str(places[at]).removeprefix(f"{home}/") for at in own]
+        if len(own) > ONE_BY_ONE and isinstance(there, Bucket):
+            known = dict(there.listed())
+            asked: Iterable[int | None] = map(known.get, names)
+        else:
+            asked = overlapped(there.size, names, AT_ONCE)
+        for at, size in zip(own, asked, strict=True):
+            found[at] = size
+    return found
+
+
+def _home(place: str) -> str:
+    """What lies above `blobs/` in a place, else its folder."""
+    home, found, _ = place.rpartition("/blobs/")
+    return home if found else place.rpartition("/")[0]
+
+
+def _file_size(path: Path | str) -> int | None:
+    try:
+        return os.stat(path).st_size  # noqa: PTH116 - 300,000 times, and a Path costs more than the call
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def threads_for(places: Iterable[Path | str]) -> int:
+    """How many of these places are worth reading at once: one file after another, several objects of a bucket."""
+    return AT_ONCE if any(map(is_remote, places)) else 1
+
+
+def overlapped(call: Callable[[J], R], items: Iterable[J], threads: int) -> Iterator[R]:
+    """What `call` makes of each item, in their order, in so many threads at once; one is none at all.
+
+    At most twice as many items are taken as there are threads, so they may be large.
+    """
+    if threads == 1:
+        yield from map(call, items)
+        return
+    waiting: deque[Future[R]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(call, item))
+                if len(waiting) >= 2 * threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def check_usable(storage: Storage) -> None:
+    """Write, find, read, list and remove something there. Raises UserError in one line where any of it is refused."""
+    try:
+        _try_out(storage)
+    except UserError as error:
+        _, _, what = str(error).partition(": ")
+        hint = "; docs/storage.md lists what a key must be allowed" if "refused" in what else ""
+        raise UserError(f"{storage.where}: {what}{hint}") from error
+
+
+def _try_out(storage: Storage) -> None:
+    name = f"blobs/00/check-{secrets.token_hex(8)}"  # where the pictures will be: a key's rights may end at a prefix
+    storage.size(name)  # 403 in place of 404 where the key may not list: then no missing picture could be told
+    storage.write(name, b"written by `curate init` to see whether it can be\n")
+    try:
+        if storage.read(name)[:7] != b"written" or name not in storage.names("blobs/00/"):
+            raise UserError(f"{storage.where}: what was just written there is not found again")
+    finally:
+        storage.remove(name)
 
 
 def _linked(source: Path, target: Path) -> bool:

@@ -24,6 +24,7 @@ from schemas.manifest import Manifest
 from schemas.pack import Pack, is_pack, open_pack
 from schemas.picture import as_seen, open_picture, reuse_memory
 from schemas.progress import progress
+from schemas.storage import is_remote, place_of, threads_for
 from train.augment import Batch
 
 AHEAD = 256  # pictures being decoded or waiting for their turn
@@ -161,7 +162,8 @@ def picture_source(manifest: Manifest, asked: Path | None = None) -> Path | Pack
 def check_source(source: Path | Pack, manifest: Manifest, image_ids: Sequence[str], side_px: int) -> str:
     """What a person should know of the pictures, in a line. Raises UserError when a pack lacks some of them."""
     if not isinstance(source, Pack):
-        return f"files under {source}"
+        remote = next((path for path in manifest.rows["path"] if is_remote(path)), None)
+        return f"objects like {remote}" if remote else f"files under {source}"
     missing = source.missing(image_ids)
     other = source.sums.get(source.manifest.name) != hashlib.sha256(manifest.path.read_bytes()).hexdigest()
     if missing:
@@ -192,7 +194,7 @@ def load_pictures(rows: pd.DataFrame, source: Path | Pack, side_px: int) -> tupl
     store = _Store()
     bar = progress(len(paths), "reading pictures", " pictures")
     reuse_memory()
-    with ThreadPoolExecutor(cores()) as pool:
+    with ThreadPoolExecutor(max(cores(), threads_for(paths.values()))) as pool:
         for image_id, result in _in_order(pool, _raw(paths, source), side_px):
             bar.update()
             if isinstance(result, str):
@@ -205,7 +207,7 @@ def load_pictures(rows: pd.DataFrame, source: Path | Pack, side_px: int) -> tupl
     if failed:
         first = next(iter(failed))
         if 2 * len(failed) >= len(paths):
-            where = f"{first[:12]}… of {source.folder}" if isinstance(source, Pack) else source / paths[first]
+            where = f"{first[:12]}… of {source.folder}" if isinstance(source, Pack) else place_of(source, paths[first])
             raise UserError(
                 f"{len(failed)} of {len(paths)} pictures cannot be read, the first is {where} ({failed[first]}). "
                 "Where are they? Name the folder that the manifest's paths start from, or a pack, with --pictures DIR"
@@ -216,18 +218,18 @@ def load_pictures(rows: pd.DataFrame, source: Path | Pack, side_px: int) -> tupl
     return Pictures(store.pixels(), np.cumsum(lengths) - lengths, size_array, index), failed
 
 
-def _raw(paths: Mapping[str, str], source: Path | Pack) -> Iterator[tuple[str, Path | bytes | str]]:
-    """Each picture as a path or as bytes, or why it is not there."""
+def _raw(paths: Mapping[str, str], source: Path | Pack) -> Iterator[tuple[str, Path | bytes | str | _Missing]]:
+    """Each picture as a place or as bytes, or why it is not there."""
     if isinstance(source, Pack):
         for image_id, jpeg, dropped in source.read(paths):
-            yield image_id, jpeg if jpeg is not None else dropped or "no picture"
+            yield image_id, jpeg if jpeg is not None else _Missing(dropped or "no picture")
         return
     for image_id, path in paths.items():
-        yield image_id, source / path
+        yield image_id, place_of(source, path)
 
 
 def _in_order(
-    pool: ThreadPoolExecutor, raw: Iterator[tuple[str, Path | bytes | str]], side_px: int
+    pool: ThreadPoolExecutor, raw: Iterator[tuple[str, Path | bytes | str | _Missing]], side_px: int
 ) -> Iterator[tuple[str, np.ndarray | str]]:
     """The pictures decoded, in order; only some hundred are under way at a time, so a large pack is never held whole."""
     waiting: deque[tuple[str, Future[np.ndarray | str]]] = deque()
@@ -238,6 +240,13 @@ def _in_order(
             yield first, decoded.result()
     for first, decoded in waiting:
         yield first, decoded.result()
+
+
+@dataclass(frozen=True)
+class _Missing:
+    """Why a picture is not there."""
+
+    why: str
 
 
 class _Store:
@@ -263,10 +272,10 @@ class _Store:
         return np.memmap(self._file, dtype=np.uint8, mode="r")
 
 
-def _decode(given: Path | bytes | str, side_px: int) -> np.ndarray | str:
+def _decode(given: Path | bytes | str | _Missing, side_px: int) -> np.ndarray | str:
     """One picture as [height, width, 3] uint8, or why it cannot be read (as given, for a picture that is not there)."""
-    if isinstance(given, str):
-        return given
+    if isinstance(given, _Missing):
+        return given.why
     try:
         with open_picture(given) as opened:
             opened.draft("RGB", (2 * side_px, 2 * side_px))  # JPEG: decode at a fraction where that is enough

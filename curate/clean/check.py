@@ -21,6 +21,7 @@ from curate.workspace import Workspace
 from schemas.errors import Interrupted, UserError
 from schemas.picture import as_seen, open_picture
 from schemas.progress import progress
+from schemas.storage import overlapped, place_of, threads_for
 from schemas.tables import APPEARANCES, LOOKS, PICTURES
 from schemas.task import Pictures
 
@@ -41,8 +42,8 @@ def check_pictures(
 
     `step` does one (position, path, limits): inspect_file, or see_file, which looks for more.
     """
-    jobs = [(position, str(root / blob), limits) for position, blob in enumerate(pictures["blob"])]
-    yield from each(step, jobs, engine, SMALL_SET)
+    jobs = [(position, str(place_of(root, blob)), limits) for position, blob in enumerate(pictures["blob"])]
+    yield from each(step, jobs, engine, SMALL_SET, threads=threads_for(pictures["blob"]))
 
 
 FILLED = (
@@ -90,7 +91,8 @@ def drop_copies(root: Path, pictures: pd.DataFrame, first_seen: pd.Series) -> pd
     filled = pictures.copy()
     filled["pixels_sha256"] = filled["pixels_sha256"].astype(object)
     bare = alike[filled.loc[alike, "pixels_sha256"].isna().to_numpy()]
-    hashed = [pixels_sha256(root / blob) for blob in filled.loc[bare, "blob"]]
+    places = [place_of(root, blob) for blob in filled.loc[bare, "blob"]]
+    hashed = list(overlapped(pixels_sha256, places, threads_for(places)))
     filled.loc[bare, "pixels_sha256"] = pd.Series(hashed, index=bare, dtype=object)
     filled["dropped"] = filled["dropped"].astype(object).mask(counts, None)
     candidates = filled.loc[alike].assign(seen=lambda rows: rows["image_id"].map(first_seen))
@@ -110,7 +112,7 @@ def _maybe_equal(pictures: pd.DataFrame) -> pd.Index:
     return pictures.index[np.unique(np.concatenate([i[same], j[same]]))]
 
 
-def pixels_sha256(path: Path) -> str | None:
+def pixels_sha256(path: Path | str) -> str | None:
     """sha256 of the upright RGB pixels with their size; None when a full decode fails after all."""
     try:
         with open_picture(path) as image:

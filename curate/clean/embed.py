@@ -30,6 +30,7 @@ from schemas.errors import Interrupted, UserError
 from schemas.files import whole
 from schemas.picture import as_seen, open_picture
 from schemas.progress import progress
+from schemas.storage import threads_for
 from schemas.tables import EMBEDDINGS
 
 SAVE_EVERY = 30.0  # seconds; what a kill can cost
@@ -75,7 +76,7 @@ def embed_workspace(workspace: Workspace, embedder: Embedder) -> Embedded:
     parts = _Parts(workspace.root / "embeddings.parts", embedder.model_id)
     have = {image_id for file in [path, *parts.files()] for image_id in _ids(file, embedder.model_id)}
     todo = kept[~kept["image_id"].isin(have)]
-    paths = [workspace.root / blob for blob in todo["blob"]]
+    paths = [workspace.original(blob) for blob in todo["blob"]]
     failed: list[tuple[str, str]] = []
     try:
         with progress(len(kept), "pictures", done=len(kept) - len(todo)) as bar, parts:
@@ -97,13 +98,13 @@ def embed_workspace(workspace: Workspace, embedder: Embedder) -> Embedded:
     return Embedded(path, len(kept), done, parts.count, failed)
 
 
-def embed(paths: Sequence[Path], embedder: Embedder) -> Iterator[tuple[list[int], list[Any]]]:
+def embed(paths: Sequence[Path | str], embedder: Embedder) -> Iterator[tuple[list[int], list[Any]]]:
     """Vectors of pictures, a batch at a time: positions in `paths`, and for each a unit vector or why there is none.
 
     Threads decode ahead of the model, by at most four batches, so memory does not grow with the number of pictures.
     """
     size = embedder.batch
-    with ThreadPoolExecutor(min(16, cores())) as threads:
+    with ThreadPoolExecutor(max(min(16, cores()), threads_for(paths))) as threads:
         jobs = ((at, threads.submit(_read, path, embedder.side)) for at, path in enumerate(paths))
         ahead: deque[tuple[int, Future[np.ndarray | str]]] = deque(islice(jobs, 4 * size))
         while ahead:
@@ -115,7 +116,7 @@ def embed(paths: Sequence[Path], embedder: Embedder) -> Iterator[tuple[list[int]
             yield [at for at, _ in read], [found if isinstance(found, str) else next(vectors) for _, found in read]
 
 
-def _read(path: Path, side: int) -> np.ndarray | str:
+def _read(path: Path | str, side: int) -> np.ndarray | str:
     """The middle square of the picture as uint8 [side, side, 3], or why it cannot be read."""
     try:
         with open_picture(path) as image:

@@ -5,7 +5,6 @@ Goes into the table LOOKS, once for each picture, by `curate check`; `curate ded
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from curate.clean.hashes import HASH_ALGO, Frequencies, frequencies
 from curate.clean.measure import Decoded, broken, decode
 from curate.clean.reasons import Rules, blurred, reason
 from schemas.picture import draft, luma, open_picture, upright
+from schemas.storage import read_place
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -89,10 +89,10 @@ def see(data: bytes, rules: Rules) -> dict[str, Any]:
 
 
 def see_file(job: tuple[int, str, Rules]) -> tuple[int, dict[str, Any]]:
-    """The job's position with what `see` says of the file at its path; the step of a process pool."""
+    """The job's position with what `see` says of the picture at its place; the step of a process pool."""
     position, path, rules = job
     try:
-        data = Path(path).read_bytes()
+        data = read_place(path)
     except OSError as error:
         return position, {"dropped": f"broken: its file cannot be read ({error.strerror})"}
     return position, see(data, rules)

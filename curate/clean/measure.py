@@ -6,13 +6,13 @@ Kept free of heavy imports: the processes of `curate check` load this file and l
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from curate.clean.hashes import DRAFT_PX, HASH_ALGO, Frequencies, frequencies
 from schemas.picture import TooManyPixels, draft, luma, open_picture, upright, upright_size
+from schemas.storage import read_place
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -130,10 +130,10 @@ def _mean_and_variance(values: np.ndarray) -> tuple[float, float]:
 
 
 def inspect_file(job: tuple[int, str, Limits]) -> tuple[int, dict[str, Any]]:
-    """The job's position with what `inspect` says of the file at its path; the step of a process pool."""
+    """The job's position with what `inspect` says of the picture at its place; the step of a process pool."""
     position, path, limits = job
     try:
-        data = Path(path).read_bytes()
+        data = read_place(path)
     except OSError as error:
         return position, {"dropped": f"broken: its file cannot be read ({error.strerror})"}
     return position, inspect(data, limits)

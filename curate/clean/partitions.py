@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,8 @@ from curate.engine import POOL, Engine, each
 from schemas.errors import UserError
 from schemas.files import clear_killed, whole, write_text
 from schemas.progress import progress
+from schemas.s3 import bucket_and_key, clear_errors, client
+from schemas.storage import is_remote, overlapped, place_of, read_place, threads_for
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -42,41 +45,43 @@ class Place:
 
     @property
     def _bucket(self) -> tuple[str, str]:
-        bucket, _, prefix = self.where.removeprefix("s3://").partition("/")
-        return bucket, f"{prefix.strip('/')}/".lstrip("/")
+        bucket, prefix = bucket_and_key(self.where)
+        return bucket, f"{prefix}/".lstrip("/")
 
     def names(self) -> list[str]:
         """Names of its partitions and of `_done.json`, sorted. Raises UserError where there is no such place."""
-        if not self.where.startswith("s3://"):
+        if not is_remote(self.where):
             return sorted(path.name for path in Path(self.where).glob("*") if path.suffix in (".parquet", ".json"))
         bucket, prefix = self._bucket
-        with _clear(self.where):
-            pages = _s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, Delimiter="/")
+        with clear_errors(self.where, "ListObjectsV2"):
+            pages = client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, Delimiter="/")
             return sorted(item["Key"].removeprefix(prefix) for page in pages for item in page.get("Contents", ()))
 
     @contextmanager
     def reading(self, name: str) -> Iterator[Path]:
         """A file of it, on this machine."""
-        if not self.where.startswith("s3://"):
+        if not is_remote(self.where):
             yield Path(self.where) / name
             return
         bucket, prefix = self._bucket
-        with tempfile.TemporaryDirectory() as folder, _clear(self.where):
-            _s3().download_file(bucket, prefix + name, f"{folder}/{name}")
+        with tempfile.TemporaryDirectory() as folder:
+            with clear_errors(self.where, "GetObject"):
+                client().download_file(bucket, prefix + name, f"{folder}/{name}")
             yield Path(folder) / name
 
     @contextmanager
     def writing(self, name: str) -> Iterator[Path]:
         """Where to write a file; it gets its name when all of it is there, and on S3 in one upload."""
-        if not self.where.startswith("s3://"):
+        if not is_remote(self.where):
             clear_killed(Path(self.where) / name)
             with whole(Path(self.where) / name) as part:
                 yield part
             return
         bucket, prefix = self._bucket
-        with tempfile.TemporaryDirectory() as folder, _clear(self.where):
+        with tempfile.TemporaryDirectory() as folder:
             yield Path(folder) / name
-            _s3().upload_file(f"{folder}/{name}", bucket, prefix + name)
+            with clear_errors(self.where, "PutObject"):
+                client().upload_file(f"{folder}/{name}", bucket, prefix + name)
 
 
 @dataclass(frozen=True)
@@ -99,7 +104,7 @@ def hash_partitions(
         source: folder or s3://bucket/prefix of Parquet files with a column `image` (bytes, or bytes and path as Hugging Face
             writes them) or `path`.
         out: folder or s3://bucket/prefix for files of the same names, a row for each row.
-        root: what relative paths start from.
+        root: what relative paths start from: a folder, or s3://bucket/prefix.
         limits: what a picture must be to count; the defaults of a task.
         engine: a pool of processes, or Daft; a cluster's machines must all see source, out and root.
     """
@@ -145,7 +150,10 @@ def hash_batch(batch: pa.RecordBatch, first: int, root: str, limits: Limits, sch
     """Batch in, batch out: pictures, and what is said of them; `first` is the number of the first row."""
     import pyarrow as pa
 
-    rows = [{"row": first + at, **_look(picture, root, limits)} for at, picture in enumerate(batch.to_pylist())]
+    pictures = batch.to_pylist()
+    threads = threads_for(place_of(root, picture.get("path") or "") for picture in pictures)
+    looked = overlapped(partial(_look, root=root, limits=limits), pictures, threads)
+    rows = [{"row": first + at, **found} for at, found in enumerate(looked)]
     return pa.RecordBatch.from_pylist(rows, schema=schema)
 
 
@@ -156,7 +164,7 @@ def _look(picture: dict[str, Any], root: str, limits: Limits) -> dict[str, Any]:
     data = image.get("bytes") if isinstance(image, dict) else image
     if data is None:
         try:
-            data = (Path(root) / (path or "")).read_bytes()
+            data = read_place(place_of(root, path or ""))
         except OSError as error:
             return {"path": path, "dropped": f"broken: its file cannot be read ({error.strerror})"}
     return {"path": path, "image_id": hashlib.sha256(data).hexdigest(), **inspect(data, limits)}
@@ -167,21 +175,3 @@ def _rows(place: Place, name: str) -> int:
 
     with place.reading(name) as path:
         return int(pq.read_metadata(path).num_rows)
-
-
-def _s3() -> Any:
-    import boto3
-
-    return boto3.client("s3")
-
-
-@contextmanager
-def _clear(where: str) -> Iterator[None]:
-    """What S3 refuses, as one line."""
-    from boto3.exceptions import S3UploadFailedError
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    try:
-        yield
-    except (BotoCoreError, ClientError, S3UploadFailedError) as error:
-        raise UserError(f"{where}: {error}. Key, region and address come from AWS_* or ~/.aws") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from curate.clean.measure import Limits
 from curate.engine import cores
 from schemas.picture import draft, luma, open_picture, upright
 from schemas.progress import progress
+from schemas.storage import overlapped, place_of, threads_for
 
 COLUMNS = ["image_id", "phash64", "phash256"]
 
@@ -41,17 +41,17 @@ def hashes_of(root: Path, rows: pd.DataFrame, pictures: pd.DataFrame) -> pd.Data
 def mirrored_hashes(root: Path, rows: pd.DataFrame) -> pd.DataFrame:
     """image_id, phash64, phash256 of the rows' pictures seen in a mirror; those that cannot be read are left out."""
     found = []
-    with ThreadPoolExecutor(cores()) as threads, progress(len(rows), "pictures mirrored") as bar:
-        for image_id, one in zip(
-            rows["image_id"], threads.map(_mirrored, [root / p for p in rows["path"]]), strict=True
-        ):
+    places = [place_of(root, path) for path in rows["path"]]
+    threads = max(cores(), threads_for(places))
+    with progress(len(rows), "pictures mirrored") as bar:
+        for image_id, one in zip(rows["image_id"], overlapped(_mirrored, places, threads), strict=True):
             bar.update()
             if one is not None:
                 found.append((image_id, *one))
     return _frame(found)
 
 
-def _mirrored(path: Path) -> tuple[int, bytes] | None:
+def _mirrored(path: Path | str) -> tuple[int, bytes] | None:
     """Both hashes of one picture's mirror image, decoded as for all hashes."""
     try:
         with open_picture(path) as image:

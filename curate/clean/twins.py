@@ -19,6 +19,7 @@ from curate.clean.looks import DARKER, LOOK_ALGO, is_gray
 from curate.embeddings import read_vectors
 from curate.neighbors import CAP, Skipped
 from schemas.progress import progress
+from schemas.storage import place_of
 from schemas.tables import PAIRS
 
 VERIFY_BITS = 48  # of 256: the finer hash agrees
@@ -69,7 +70,7 @@ def find_pairs(
         near, refused = candidates(forms, bits, fresh, cap, skipped)
         near = _with_old(near, before, pictures["image_id"], fresh)
     near = _named(near, ids)
-    near["detail"] = _detail(near, [root / blob for blob in pictures["blob"]], before)
+    near["detail"] = _detail(near, [place_of(root, blob) for blob in pictures["blob"]], before)
     near["similarity"] = _similarity(near, vectors)
     gray = is_gray(forms.colors) if len(pictures) else np.zeros(0, bool)
     near["reason"] = _reasons(near, gray[near["i"]] != gray[near["j"]])
@@ -95,7 +96,7 @@ def _named(near: pd.DataFrame, ids: np.ndarray) -> pd.DataFrame:
     return near.assign(image_id_a=np.where(swap, b, a), image_id_b=np.where(swap, a, b))
 
 
-def _detail(near: pd.DataFrame, paths: Sequence[Path], before: pd.DataFrame | None) -> np.ndarray:
+def _detail(near: pd.DataFrame, paths: Sequence[Path | str], before: pd.DataFrame | None) -> np.ndarray:
     """How well the pictures of each pair fit, NaN where the hashes leave no doubt or a file cannot be read."""
     detail = np.full(len(near), np.nan)
     doubt = ((near["distance256"] > CERTAIN_BITS) | (near["how"] != "whole")).to_numpy()

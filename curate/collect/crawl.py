@@ -13,6 +13,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from curate.collect.blobs import put
@@ -21,7 +22,7 @@ from curate.collect.frontier import Frontier, Result, Todo, host_of
 from curate.collect.plan import Plan
 from curate.collect.visit import visit
 from schemas.progress import progress
-from schemas.storage import Storage
+from schemas.storage import Storage, overlapped
 
 BATCH = 64  # results that one transaction takes at most
 HELD_BYTES = 8_000_000  # of pictures not yet on disk; workers wait beyond it
@@ -135,11 +136,13 @@ class Crawl:
             self._settle([result for result, _ in batch], sum(len(data or b"") for _, data in batch))
 
     def _keep(self, batch: list[tuple[Result, bytes | None]]) -> None:
-        """Pictures to disk, then what came of all addresses in one transaction."""
+        """Pictures to their storage, then what came of all addresses in one transaction."""
+        pictures = [data for _, data in batch if data is not None]
+        kept = overlapped(partial(put, self.storage), pictures, self.storage.at_once)
         results = []
         for result, data in batch:
             if data is not None:
-                image_id, blob = put(self.storage, data)
+                image_id, blob = next(kept)
                 result = replace(result, image_id=image_id, blob=blob, bytes=len(data))
             results.append(result)
         self.frontier.save(results)

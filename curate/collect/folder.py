@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -14,7 +15,7 @@ from curate.collect.merge import add_rows, replace_rows
 from curate.workspace import Workspace, now
 from schemas.errors import Interrupted, UserError
 from schemas.progress import progress
-from schemas.storage import Storage
+from schemas.storage import Storage, overlapped
 from schemas.tables import APPEARANCES, LISTINGS, PICTURES, TRUTH
 
 ENDINGS = {".jpg", ".jpeg", ".jpe", ".png", ".webp", ".gif", ".avif", ".bmp", ".tif", ".tiff", ".jp2"}
@@ -90,13 +91,13 @@ def read_folder(
     skipped = 0
     files = list(picture_files(folder))
     try:
-        for path in _counted(files):
-            data = path.read_bytes()
-            if path.suffix.lower() not in ENDINGS and kind_of(data) is None:
+        keep = partial(_keep, storage, link)
+        for path, kept in zip(files, overlapped(keep, _counted(files), storage.at_once), strict=True):
+            if kept is None:
                 skipped += 1
                 continue
-            image_id, blob = put(storage, data, path if link else None)
-            ids[image_id] = (blob, len(data))
+            image_id, blob, size = kept
+            ids[image_id] = (blob, size)
             shown.append((image_id, (Path(folder.name) / path.relative_to(folder)).as_posix()))
             if classes and path.parent != folder and path.parent.name in classes:
                 labels.setdefault(image_id, set()).add(path.parent.name)
@@ -119,6 +120,14 @@ def read_folder(
         skipped,
         len(labels) - len(known),
     )
+
+
+def _keep(storage: Storage, link: bool, path: Path) -> tuple[str, str, int] | None:
+    """Take in one file: image_id, what `blob` says, bytes; None for one that is no picture."""
+    data = path.read_bytes()
+    if path.suffix.lower() not in ENDINGS and kind_of(data) is None:
+        return None
+    return *put(storage, data, path if link else None), len(data)
 
 
 def _counted(files: list[Path]) -> Iterator[Path]:

@@ -456,7 +456,7 @@ def picture_place(
     if bucket.temporary:
         typer.echo("WARNING: this S3 key is a temporary one: addresses end with it, however long they are signed for")
     pictures = PICTURES.read(here.table("pictures"), ["image_id", "blob"])
-    originals = {i: here.root / blob for i, blob in zip(pictures["image_id"], pictures["blob"], strict=True)}
+    originals = {i: here.original(blob) for i, blob in zip(pictures["image_id"], pictures["blob"], strict=True)}
     with progress(len(image_ids), "pictures to S3", " picture") as bar:
         keys = bucket.upload(project, originals, image_ids, bar.update)
     return lambda image_id: bucket.address(keys[image_id], seconds)

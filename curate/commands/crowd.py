@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from curate.commands.hits import simulate_command
 from curate.commands.options import WorkspaceOption
+
+if TYPE_CHECKING:
+    from curate.crowd.server.pictures import Originals
+    from curate.workspace import Workspace
 
 
 def register(app: typer.Typer) -> None:
@@ -42,7 +46,11 @@ def serve_command(
         ),
     ] = None,
     pictures: Annotated[
-        Path | None, typer.Option(help="Folder of the original pictures; default: the workspace's blobs/.")
+        str | None,
+        typer.Option(
+            help="Where the original pictures are: a folder like a workspace's blobs/, or s3://bucket/prefix as in "
+            "workspace.yaml (copies then go to display/ of the workspace, else of this folder). Default: the workspace's."
+        ),
     ] = None,
     signup: Annotated[
         str | None,
@@ -68,11 +76,10 @@ def serve_command(
         raise UserError(f"--signup must be open, email or closed, got {signup!r}")
     if log not in ("json", "text"):
         raise UserError(f"--log must be json or text, got {log!r}")
-    url, folder = _place(db, workspace)
-    if pictures is not None and not pictures.is_dir():
-        raise UserError(f"--pictures {pictures}: no such folder")
+    url, here = _place(db, workspace)
+    originals = _originals(pictures, here)
     port = _port(db, workspace) if port is None else port
-    serve(url, host, port, pictures.absolute() if pictures else folder, signup, log, forwarded_allow)
+    serve(url, host, port, originals, signup, log, forwarded_allow)
 
 
 def issue_command(
@@ -120,14 +127,30 @@ def revoke_command(
     typer.echo(f"{access_key_id} revoked")
 
 
-def _place(db: str | None, workspace: Path | None) -> tuple[str, Path | None]:
-    """The database and the folder of pictures: what was said, else the workspace's."""
+def _place(db: str | None, workspace: Path | None) -> tuple[str, Workspace | None]:
+    """The database that was said, else the workspace's; and the workspace, where one is asked for."""
     from curate.workspace import open_workspace
 
     if db is not None and workspace is None:
         return db, None
     here = open_workspace(workspace)
-    return db or here.crowd_url, here.blobs
+    return db or here.crowd_url, here
+
+
+def _originals(said: str | None, here: Workspace | None) -> Originals | None:
+    """Where the server finds pictures: where it was told to look, else in the workspace."""
+    from curate.crowd.server.pictures import Originals
+    from schemas.errors import UserError
+    from schemas.storage import is_remote, storage_at
+
+    if said is None:
+        return Originals(here.originals, here.display) if here else None
+    if is_remote(said):
+        return Originals((f"{storage_at(said).where}/blobs",), here.display if here else Path("display").absolute())
+    folder = Path(said).absolute()
+    if not folder.is_dir():
+        raise UserError(f"--pictures {said}: no such folder")
+    return Originals((folder,), folder.parent / "display")
 
 
 def _port(db: str | None, workspace: Path | None) -> int:

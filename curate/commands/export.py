@@ -56,7 +56,7 @@ PicturesOption = Annotated[
     typer.Option("--pictures", help="Folder that holds the pictures; default: the workspace of the manifest."),
 ]
 SkipOption = Annotated[
-    bool, typer.Option("--skip-missing", help="Leave out pictures that are not on disk; default: stop and say so.")
+    bool, typer.Option("--skip-missing", help="Leave out pictures that are not there; default: stop and say so.")
 ]
 ShardOption = Annotated[int, typer.Option("--shard-mb", min=1, max=4096, help="Pictures in one file, in MB at most.")]
 

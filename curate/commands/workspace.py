@@ -43,14 +43,21 @@ def init_command(
         str | None,
         typer.Option(envvar="CURATE_ENDPOINT", help="URL of the crowd; default: your own server on this machine."),
     ] = None,
+    storage: Annotated[
+        str,
+        typer.Option(help="Where original pictures are kept: s3://bucket/prefix; default: in the workspace."),
+    ] = "",
 ) -> None:
     """Make a workspace with its first task file."""
+    from curate.storage_move import usable
     from curate.tasks import add_task, make_task
     from curate.workspace import DEFAULT_ENDPOINT, Config, create_workspace
 
     made = make_task(task, classes.split(",") if classes else None, settings or ())
     name = folder.absolute().name
-    workspace = create_workspace(folder, Config(name=name, contact=contact, endpoint=endpoint or DEFAULT_ENDPOINT))
+    kept = usable(storage) if storage else ""
+    config = Config(name=name, contact=contact, endpoint=endpoint or DEFAULT_ENDPOINT, storage=kept)
+    workspace = create_workspace(folder, config)
     path = add_task(workspace, made)
     workspace.log("init", outputs=[path])
     typer.echo(f"{folder} made with task {made.task} ({len(made.classes)} classes) -> {path}")

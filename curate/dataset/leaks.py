@@ -20,6 +20,7 @@ from curate.embeddings import iter_vectors, model_of, read_vectors
 from curate.neighbors import degenerate, distance256, near_between
 from schemas.errors import UserError
 from schemas.progress import progress
+from schemas.storage import place_of
 from schemas.tables import LEAKS
 
 LEVEL = {"test": 0, "val": 1, "train": 2, "unlabeled": 2}  # a picture is compared with those of a higher level
@@ -98,7 +99,7 @@ def find_leaks(
         near = near.assign(similarity=np.nan)
     near = near.sort_values(["i", "j"], ignore_index=True)
     looked = (near["distance256"] <= LOOK_BITS) | (near["similarity"] >= WORTH)
-    paths = [root / path for path in rows["path"]]
+    paths = [place_of(root, path) for path in rows["path"]]
     pairs = _judge(near[looked].reset_index(drop=True), paths, similarity)
     return Leaks(
         pairs=_table(pairs, rows),
@@ -209,7 +210,7 @@ def _similarities(
     )
 
 
-def _judge(near: pd.DataFrame, paths: list[Path], similarity: float) -> pd.DataFrame:
+def _judge(near: pd.DataFrame, paths: list[Path | str], similarity: float) -> pd.DataFrame:
     """The pairs that are something, with their kind: by how the pictures fit, or by their hashes where they cannot be read."""
     found: list[Fit | None] = [None] * len(near)
     pairs = [(paths[i], paths[j]) for i, j in zip(near["i"], near["j"], strict=True)]

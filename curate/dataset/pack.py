@@ -39,6 +39,7 @@ from schemas.pack import (
     read_sums,
 )
 from schemas.progress import progress
+from schemas.storage import place_of, sizes
 from schemas.tables import MANIFEST, SPLIT_NAMES
 
 if TYPE_CHECKING:
@@ -159,7 +160,9 @@ def plan_pack(manifest: Path, form: Format, splits: Sequence[str] | None = None,
             f"{manifest}: has no picture to pack; all of its {len(rows)} rows are dropped or of another split"
         )
     root = pictures or picture_root(manifest)
-    jobs = [(image_id, str(root / path)) for image_id, path in zip(kept["image_id"], kept["path"], strict=True)]
+    jobs = [
+        (image_id, str(place_of(root, path))) for image_id, path in zip(kept["image_id"], kept["path"], strict=True)
+    ]
     task = MANIFEST.metadata(manifest).get("consenso.task") or manifest.stem
     return Plan(task, content, wanted, jobs, form, len(rows) - len(kept))
 
@@ -229,7 +232,8 @@ def _check_folder(folder: Path, task: str) -> None:
 def _check_originals(plan: Plan) -> None:
     """Look for some of the originals: when half of them are not there, the folder is wrong, not the pictures."""
     some = plan.jobs[:: max(1, len(plan.jobs) // LOOK_AT)]
-    absent = [path for _, path in some if not Path(path).exists()]
+    places = [path for _, path in some]
+    absent = [place for place, size in zip(places, sizes(places), strict=True) if size is None]
     if 2 * len(absent) >= len(some):
         raise UserError(
             f"{len(absent)} of {len(some)} pictures looked for are not there, the first is {absent[0]}. Where are they? "

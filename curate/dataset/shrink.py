@@ -17,10 +17,10 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import connection, get_context, parent_process
-from pathlib import Path
 
 from schemas.pack import Format
 from schemas.picture import TooManyPixels, as_seen, open_picture, reuse_memory, upright_size
+from schemas.storage import overlapped, read_place, threads_for
 
 CHUNK = 16  # pictures a process is given at a time
 SMALL_SET = 300  # below this many pictures, starting processes takes longer than the work
@@ -79,21 +79,28 @@ def _target(width: int, height: int, side_px: int) -> tuple[int, int]:
     return tuple(max(1, round(min(length, LONGEST * short) * scale)) for length in (width, height))  # type: ignore[return-value]
 
 
-Job = tuple[str, str]  # image_id and path
+Job = tuple[str, str]  # image_id and place
 
 
 def shrink_files(jobs: Sequence[Job], form: Format) -> list[Small]:
-    """The files at these paths made small; the step of a process pool."""
-    return [_shrink_file(image_id, path, form) for image_id, path in jobs]
+    """The pictures at these places made small; the step of a process pool."""
+    places = [path for _, path in jobs]
+    read = overlapped(_read, places, threads_for(places))  # threads read alone: Pillow would hold them up
+    return [_shrunk(image_id, data, form) for (image_id, _), data in zip(jobs, read, strict=True)]
 
 
-def _shrink_file(image_id: str, path: str, form: Format) -> Small:
+def _read(place: str) -> bytes | OSError:
     try:
-        data = Path(path).read_bytes()
-    except FileNotFoundError:
-        return Small(dropped="no such file")
+        return read_place(place)
     except OSError as error:
-        return Small(dropped=f"its file cannot be read ({error.strerror})")
+        return error
+
+
+def _shrunk(image_id: str, data: bytes | OSError, form: Format) -> Small:
+    if isinstance(data, FileNotFoundError):
+        return Small(dropped="no such file")
+    if isinstance(data, OSError):
+        return Small(dropped=f"its file cannot be read ({data.strerror})")
     if _SHA256.fullmatch(image_id) and hashlib.sha256(data).hexdigest() != image_id:
         return Small(dropped="its file has changed: the bytes are not those of its image_id")
     return shrink(data, form)

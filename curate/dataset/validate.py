@@ -16,6 +16,8 @@ import pyarrow.compute as pc
 from schemas.errors import TaskError
 from schemas.interval import wilson
 from schemas.manifest import manifest_id, picture_root
+from schemas.s3 import SCHEME
+from schemas.storage import place_of, sizes
 from schemas.table import Table, read_parquet
 from schemas.tables import MANIFEST, SPLIT_NAMES, TABLES
 from schemas.task import read_task
@@ -412,12 +414,15 @@ class _Manifest:
             yield Finding(WARNING, what, _some(lines, len(few)))
 
     def files(self) -> Iterator[Finding]:
-        """Every picture file is there."""
+        """Every picture is there: under the root, or in its bucket."""
         path, root = self.rows["path"], picture_root(self.path)
-        local = path.notna() & ~path.str.contains("://", regex=False, na=False)
-        gone = [is_local and not (root / str(name)).exists() for name, is_local in zip(path, local, strict=True)]
-        yield from self.find(ERROR, np.array(gone, bool), f"{{n}} whose picture file is not under {root}", "path")
-        if elsewhere := int((~local & path.notna()).sum()):
+        remote = path.str.startswith(SCHEME).fillna(False).astype(bool)
+        known = path.notna() & (remote | ~path.str.contains("://", regex=False, na=False))
+        gone = np.zeros(len(path), bool)
+        gone[known] = [size is None for size in sizes([place_of(root, str(name)) for name in path[known]])]
+        for bad, where in ((gone & ~remote, f"under {root}"), (gone & remote, "in its bucket")):
+            yield from self.find(ERROR, np.asarray(bad, bool), f"{{n}} whose picture file is not {where}", "path")
+        if elsewhere := int((~known & path.notna()).sum()):
             yield Finding(WARNING, f"{_n(elsewhere, 'picture')} at a URI; these were not looked for")
 
 

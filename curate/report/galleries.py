@@ -21,7 +21,7 @@ class Thumbs:
     """Small copies of pictures as data: addresses, so that the page needs nothing beside it; each is made once."""
 
     def __init__(self, data: Collection) -> None:
-        self.root = data.workspace.root
+        self.workspace = data.workspace
         self.blobs = dict(zip(data.pictures["image_id"], data.pictures["blob"], strict=True))
         self.made: dict[str, str] = {}
 
@@ -35,7 +35,7 @@ class Thumbs:
         if image_id not in self.blobs:
             return ""
         try:
-            with open_picture(self.root / self.blobs[image_id]) as original:
+            with open_picture(self.workspace.original(self.blobs[image_id])) as original:
                 original.draft("RGB", (2 * THUMB_PX, 2 * THUMB_PX))
                 seen = as_seen(original)
         except (OSError, ValueError, SyntaxError):

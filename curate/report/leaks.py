@@ -51,7 +51,7 @@ def _rows(pairs: pd.DataFrame) -> list[dict[Any, Any]]:
     return pairs.astype(object).where(pairs.notna(), None).to_dict("records")
 
 
-def thumbnail(path: Path) -> str:
+def thumbnail(path: Path | str) -> str:
     """A small copy as a data: address; empty where the picture cannot be opened."""
     try:
         with open_picture(path) as original:

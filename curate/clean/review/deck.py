@@ -87,10 +87,10 @@ class Deck:
             int(known.listings.get(image_id, 0)), known.labels.get(image_id, ()),
         )  # fmt: skip
 
-    def original(self, image_id: str) -> Path | None:
-        """The file of a picture that is in some pair; None for any other."""
+    def original(self, image_id: str) -> Path | str | None:
+        """The place of a picture that is in some pair; None for any other."""
         row = self._known().pictures.get(image_id)
-        return self.workspace.root / str(row["blob"]) if row else None
+        return self.workspace.original(str(row["blob"])) if row else None
 
     def decided(self) -> dict[tuple[str, str], str]:
         """The decision of each pair that has one."""

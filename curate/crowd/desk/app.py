@@ -14,7 +14,6 @@ from curate.crowd.desk import cards, dashboard
 from curate.crowd.desk.actions import Actions
 from curate.crowd.desk.room import Room
 from curate.crowd.desk.visit import Visit, go, route, server_static
-from curate.crowd.server.pictures import display_copy
 from curate.pages.guard import Guard, Secrets
 
 
@@ -41,7 +40,7 @@ def _to_cards(visit: Visit) -> Response:
 
 
 def _picture(visit: Visit) -> Response:
-    path = display_copy(visit.room.workspace.blobs, visit.request.path_params["identifier"])
+    path = visit.room.pictures.copy(visit.request.path_params["identifier"])
     if path is None:
         return Response(status_code=404)
     return FileResponse(

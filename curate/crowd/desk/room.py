@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from curate.crowd.server.labeling import Answer, sheet_of_task
-from curate.crowd.server.pictures import has_picture
+from curate.crowd.server.pictures import Originals
 
 if TYPE_CHECKING:
     from curate.crowd.desk.deck import Deck
@@ -39,7 +40,12 @@ class Room:
     page: TaskPage  # the task as the labeling page shows it, with one picture
     crowd: Crowd | None = None
 
+    @cached_property
+    def pictures(self) -> Originals:
+        """The workspace's originals and the copies that are shown."""
+        return Originals(self.workspace.originals, self.workspace.display)
+
     def answers(self, language: str) -> list[Answer]:
         """The classes with the keys, names, definitions and examples that workers see."""
-        sheet = sheet_of_task(self.page, language, "", lambda image_id: has_picture(self.workspace.blobs, image_id))
+        sheet = sheet_of_task(self.page, language, "", self.pictures.has)
         return sheet.items[0].answers

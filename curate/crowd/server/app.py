@@ -16,14 +16,15 @@ from starlette.staticfiles import StaticFiles
 from curate.crowd.server import arrival_pages, inbox_pages, join_pages, pages, practice, settings
 from curate.crowd.server.errors import WorkerError
 from curate.crowd.server.health import healthz
+from curate.crowd.server.pictures import Originals
 from curate.crowd.server.protocol import requester_endpoint
 from curate.crowd.server.store import Store
 from curate.crowd.server.traffic import Traffic
 from curate.crowd.server.visit import Visit
 
 
-def make_app(store: Store, pictures: Path | None = None, signup: str = "open") -> Starlette:
-    """The application over a store. `pictures` is the folder of original bytes; `signup` lets people in by name (open), by e-mail or not at all (closed)."""
+def make_app(store: Store, pictures: Originals | None = None, signup: str = "open") -> Starlette:
+    """The application over a store. `pictures` says where the original bytes are; `signup` lets people in by name (open), by e-mail or not at all (closed)."""
     routes = [
         Route("/", requester_endpoint, methods=["POST"]),
         Route("/healthz", healthz),

@@ -15,7 +15,6 @@ from curate.crowd.server.errors import WorkerError
 from curate.crowd.server.form_page import form_page
 from curate.crowd.server.forms import Form, Question
 from curate.crowd.server.labeling import Sheet, answered, sheet_of_form, sheet_of_task, shuffled
-from curate.crowd.server.pictures import display_copy
 from curate.crowd.server.questions import answers_xml, parse_question
 from curate.crowd.server.sheet_page import sheet_page
 from curate.crowd.server.store import now
@@ -276,7 +275,7 @@ def external_submit(visit: Visit) -> Response:
 
 def picture(visit: Visit) -> Response:
     """The display copy of a picture."""
-    path = display_copy(visit.pictures, visit.request.path_params["identifier"])
+    path = visit.pictures.copy(visit.request.path_params["identifier"]) if visit.pictures else None
     if path is None:
         return Response(status_code=404)
     # The name is the hash of the original: what is there never changes. Pages in the sandboxed frame show pictures, too.

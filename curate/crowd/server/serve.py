@@ -11,7 +11,6 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -19,6 +18,7 @@ import uvicorn
 from curate.crowd.server import keys, mail
 from curate.crowd.server.app import make_app
 from curate.crowd.server.model import service_model
+from curate.crowd.server.pictures import Originals
 from curate.crowd.server.sender import Sender
 from curate.crowd.server.store import open_store
 from curate.crowd.server.traffic import JsonLines
@@ -51,7 +51,7 @@ def serve(
     db_url: str,
     host: str,
     port: int,
-    pictures: Path | None = None,
+    pictures: Originals | None = None,
     signup: str | None = None,
     log: str = "json",
     proxies: str | None = None,

@@ -20,7 +20,7 @@ from starlette.routing import Route
 
 from curate.crowd.server import rules, sessions
 from curate.crowd.server.errors import WorkerError
-from curate.crowd.server.pictures import has_picture
+from curate.crowd.server.pictures import Originals
 from curate.crowd.server.sessions import Worker
 from curate.crowd.server.settings import keyed
 from curate.crowd.server.store import Store, now
@@ -47,7 +47,7 @@ class Visit:
         self.request = request
         self.form = form or FormData()
         self.store: Store = request.app.state.store
-        self.pictures: Path | None = request.app.state.pictures
+        self.pictures: Originals | None = request.app.state.pictures
         self.json = "application/json" in request.headers.get("accept", "")
         self.language = choose_language(
             request.query_params.get("lang"), request.cookies.get("lang"), request.headers.get("accept-language", "")
@@ -90,7 +90,7 @@ class Visit:
 
     def has_picture(self, image_id: str) -> bool:
         """Whether this server can show a picture itself."""
-        return has_picture(self.pictures, image_id)
+        return self.pictures is not None and self.pictures.has(image_id)
 
     def check_form(self, secret: str | None) -> None:
         """Raise unless the form came from a page of ours that this browser was shown."""

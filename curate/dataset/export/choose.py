@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ import pandas as pd
 
 from schemas.errors import UserError
 from schemas.manifest import Manifest
+from schemas.storage import is_remote, place_of, sizes
 
 LEARNED = ("train", "val", "test")
 SPLITS = (*LEARNED, "unlabeled")
@@ -109,28 +109,28 @@ def _details(some: Mapping[str, int]) -> str:
 
 
 def find_pictures(chosen: Chosen, pictures: Path | None = None, *, skip_missing: bool = False) -> Chosen:
-    """The same rows with `file` (where the picture is on disk) and `size` (bytes); looks at every file once.
+    """The same rows with `file` (the place of the picture) and `size` (bytes); looks for every one once.
 
-    With `pictures`, files are looked for there, by their whole path or by their name alone. Raises UserError for pictures
+    With `pictures`, they are looked for there, by their whole path or by their name alone, and those of a bucket else there. Raises UserError for pictures
     that are missing, unless `skip_missing` leaves them out, and for a path that leaves its folder or is a URI.
     """
     root = (pictures or chosen.manifest.root).absolute()
     if pictures is not None and not pictures.is_dir():
         raise UserError(f"{pictures}: no such folder; --pictures names the folder that holds the pictures")
     _check_paths(chosen, root)
-    found = [_look(root, path, by_name=pictures is not None) for path in chosen.rows["path"]]
+    found = _look(root, chosen.rows["path"].tolist(), by_name=pictures is not None)
     missing = np.array([file is None for file, _ in found])
     if missing.any() and not skip_missing:
         first = chosen.rows.loc[missing, "path"].iloc[0]
         raise UserError(
-            f"{chosen.manifest.path}: {missing.sum():,} of {len(missing):,} pictures are not on disk, first {root / first}. "
+            f"{chosen.manifest.path}: {missing.sum():,} of {len(missing):,} pictures are not there, first {place_of(root, first)}. "
             "Say where they are with --pictures DIR, or leave them out with --skip-missing"
         )
     files = pd.Series([file for file, _ in found], dtype=object)
     rows = chosen.rows.assign(file=files, size=[size for _, size in found])
     left_out = Counter(chosen.left_out)
     if missing.any():
-        left_out["not on disk"] += int(missing.sum())
+        left_out["not there"] += int(missing.sum())
     if missing.all():
         raise UserError(f"{root}: none of {len(missing):,} pictures is there, so there is nothing to export")
     return replace(chosen, rows=rows[~missing].reset_index(drop=True), left_out=dict(left_out))
@@ -138,19 +138,32 @@ def find_pictures(chosen: Chosen, pictures: Path | None = None, *, skip_missing:
 
 def _check_paths(chosen: Chosen, root: Path) -> None:
     """Raise for a path that is no place below the root: a manifest from elsewhere must not fetch other files of ours."""
-    for path in chosen.rows["path"]:
+    for image_id, path in zip(chosen.rows["image_id"], chosen.rows["path"], strict=True):
+        if is_remote(path) and path.rpartition("/")[2].startswith(f"{image_id}."):
+            continue
+        if is_remote(path):
+            raise UserError(
+                f"{chosen.manifest.path}: {path} is not named by its image_id, so it is no original of ours"
+            )
         if "://" in path:
             raise UserError(f"{chosen.manifest.path}: {path} is a URI; download the pictures and say --pictures DIR")
         if path.startswith("/") or ".." in path.split("/"):
             raise UserError(f"{chosen.manifest.path}: picture path {path} leaves {root}; paths are relative to it")
 
 
-def _look(root: Path, relative: str, *, by_name: bool) -> tuple[str | None, int]:
-    """Where a picture is and how many bytes it has; None and 0 when it is nowhere."""
-    name = relative.rsplit("/", 1)[-1]
-    for place in (f"{root}/{relative}", *([f"{root}/{name}"] if by_name else [])):
-        try:
-            return place, os.stat(place).st_size  # noqa: PTH116 - 300,000 times, and a Path costs more than the call
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-    return None, 0
+def _look(root: Path, paths: list[str], *, by_name: bool) -> list[tuple[str | None, int]]:
+    """Where each picture is and how many bytes it has; None and 0 when it is nowhere."""
+    found: list[tuple[str | None, int]] = [(None, 0)] * len(paths)
+    for turn in range(1 + by_name):
+        todo = [at for at, (place, _) in enumerate(found) if place is None]
+        places = [_ways(root, paths[at], by_name)[turn] for at in todo]
+        for at, place, size in zip(todo, places, sizes(places), strict=True):
+            if size is not None:
+                found[at] = (place, size)
+    return found
+
+
+def _ways(root: Path, path: str, by_name: bool) -> list[str]:
+    """Where a picture may be, first what costs least to look at."""
+    named = [f"{root}/{path.rsplit('/', 1)[-1]}"] if by_name else []
+    return [*named, path] if is_remote(path) else [f"{root}/{path}", *named]

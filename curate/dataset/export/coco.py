@@ -77,7 +77,7 @@ def _size(row: dict[str, Any]) -> tuple[int, int]:
     """Width and height as a person sees them; from the file where the manifest does not know."""
     if not pd.isna(row["width_px"]) and not pd.isna(row["height_px"]):
         return int(row["width_px"]), int(row["height_px"])
-    with open_picture(Path(row["file"])) as image:
+    with open_picture(str(row["file"])) as image:
         return upright_size(image)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from schemas.picture import as_seen, open_picture
+from schemas.storage import read_place
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -50,6 +51,14 @@ def reencode(data: bytes, side: int | None = None) -> tuple[bytes, int, int]:
     sink = io.BytesIO()
     seen.save(sink, "JPEG", quality=QUALITY)
     return sink.getvalue(), seen.width, seen.height
+
+
+def read_or_why(place: str) -> bytes | Exception:
+    """The bytes of a picture, or why they cannot be had."""
+    try:
+        return read_place(place)
+    except UNREADABLE as error:
+        return error
 
 
 def _fit(image: Image.Image, side: int | None) -> Image.Image:

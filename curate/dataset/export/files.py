@@ -8,13 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from curate.dataset.export.choose import Chosen
-from curate.dataset.export.encode import UNREADABLE, Encoding, reencode
+from curate.dataset.export.encode import UNREADABLE, Encoding, read_or_why, reencode
 from curate.dataset.export.place import Place, put
 from curate.dataset.export.units import Job, Record, cut, do_units
+from schemas.storage import is_remote, overlapped, threads_for
 
 
 @dataclass(frozen=True)
@@ -54,28 +56,43 @@ def _say(encoding: Encoding, made: int, copied: int, copy: bool) -> list[str]:
     if encoding.side is None and made:
         said.append(f"{made:,} pictures re-encoded as JPEG: readers of this format do not know their kind of file")
     if copied and not copy:
-        said.append(f"{copied:,} pictures copied: a hard link cannot reach from their file system to this one")
+        said.append(f"{copied:,} pictures copied: a hard link cannot reach from where they are to this file system")
     return said
 
 
 def _place(job: Job, encoding: Encoding, copy: bool) -> Record:
     """Link, copy or re-encode the pictures of one unit."""
     failed, sizes, copied = [], {}, 0
-    for number, row in enumerate(job.rows.to_pylist()):
+    rows = job.rows.to_pylist()
+    read = partial(_content, encoding=encoding)
+    for number, (row, data) in enumerate(zip(rows, overlapped(read, rows, threads_for(_files(rows))), strict=True)):
         target = job.part / row["target"]
-        if encoding.keeps(row["path"]):
+        if data is None:
             copied += copy or not _link(row["file"], target)
             if copy or not target.exists():
                 _copy(Path(row["file"]), target)
             continue
         try:
-            data, width, height = reencode(Path(row["file"]).read_bytes(), encoding.side)
+            if isinstance(data, Exception):
+                raise data
+            if encoding.keeps(row["path"]):
+                copied += 1
+            else:
+                data, *sizes[number] = reencode(data, encoding.side)
         except UNREADABLE as error:
             failed.append((row["image_id"], str(error).splitlines()[0] if str(error) else type(error).__name__))
             continue
         put(target, data)
-        sizes[number] = (width, height)
     return {"failed": failed, "sizes": sizes, "copied": int(copied)}
+
+
+def _files(rows: Sequence[dict[str, Any]]) -> list[str]:
+    return [row["file"] for row in rows]
+
+
+def _content(row: dict[str, Any], encoding: Encoding) -> bytes | Exception | None:
+    """The bytes of a row's picture or why there are none; None where its file goes out as it is."""
+    return None if encoding.keeps(row["path"]) and not is_remote(row["file"]) else read_or_why(row["file"])
 
 
 def _link(source: str, target: Path) -> bool:

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from curate.dataset.export.encode import UNREADABLE, Encoding, reencode
+from curate.dataset.export.encode import UNREADABLE, Encoding, read_or_why, reencode
 from curate.dataset.export.place import UNITS, Place
 from curate.dataset.export.units import Job, Record, Unit
+from schemas.storage import overlapped, threads_for
 
 Sample = tuple[dict[str, Any], bytes]  # a row and the bytes of its picture
 
@@ -48,10 +49,12 @@ def write_shards(job: Job, ending: str, most_bytes: int, encoding: Encoding, beg
 
 def _pictures(job: Job, encoding: Encoding, failed: list[tuple[str, str]]) -> Iterator[Sample]:
     """Each row with the bytes that go out, one at a time; those that cannot be read are added to `failed`."""
-    for row in job.rows.to_pylist():
+    rows = job.rows.to_pylist()
+    places = [row["file"] for row in rows]
+    for row, data in zip(rows, overlapped(read_or_why, places, threads_for(places)), strict=True):
         try:
-            with open(row["file"], "rb") as file:  # noqa: PTH123 - a Path costs more than reading a small picture
-                data = file.read()
+            if isinstance(data, Exception):
+                raise data
             if not encoding.keeps(row["path"]):
                 data, _, _ = reencode(data, encoding.side)
         except UNREADABLE as error:

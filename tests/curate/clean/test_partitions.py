@@ -128,7 +128,7 @@ def test_partitions_are_read_from_s3_and_written_there(s3: str, tmp_path: Path) 
     hash_partitions(str(tmp_path / "in"), str(tmp_path / "out"))
     for path in (tmp_path / "out").iterdir():
         assert client.get_object(Bucket="shop", Key=f"hashes/{path.name}")["Body"].read() == path.read_bytes()
-    with pytest.raises(UserError, match=r"s3://none: .*NoSuchBucket.* Key, region and address"):
+    with pytest.raises(UserError, match=r"s3://none: S3 refused ListObjectsV2: .*NoSuchBucket"):
         hash_partitions("s3://none", "s3://shop/hashes")
 
 

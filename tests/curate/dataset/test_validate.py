@@ -19,6 +19,7 @@ from curate.dataset.validate import Checked, Finding, validate
 from schemas.command import exit_code
 from schemas.errors import TableError
 from schemas.manifest import write_manifest
+from schemas.storage import storage_at
 from schemas.tables import CLUSTERS, MANIFEST, SPLITS, VOTES
 
 
@@ -352,18 +353,24 @@ def test_another_class_list_in_the_task_file_is_told(write: Write, tmp_path: Pat
     assert only(validate(write())).what == "its classes differ from t.yaml: only here: plain; only there: stars"
 
 
-def test_missing_picture_files_are_looked_for_when_asked(write: Write, rows: pd.DataFrame, tmp_path: Path) -> None:
+def test_missing_picture_files_are_looked_for_when_asked(
+    write: Write, rows: pd.DataFrame, tmp_path: Path, s3: str
+) -> None:
     for name in rows.path:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    frame = rows.assign(path=rows.path.where(rows.index > 1, "s3://bucket/" + rows.path))
+    storage_at(s3).write(rows.path[1], b"there")
+    frame = rows.assign(path=rows.path.where(rows.index > 1, f"{s3}/" + rows.path))
+    frame.loc[2, "path"] = "https://shop.example/2.jpg"
     (tmp_path / rows.path[5]).unlink()
     assert validate(write(frame)).findings == ()
     found = validate(write(frame), pictures=True).findings
-    assert [f.level for f in found] == ["error", "warning"]
+    assert [f.level for f in found] == ["error", "error", "warning"]
     assert found[0].what.startswith("1 row whose picture file is not under ")
     assert rows.path[5][:12] in found[0].rows[0]
-    assert found[1].what == "2 pictures at a URI; these were not looked for"
+    assert found[1].what == "1 row whose picture file is not in its bucket"
+    assert s3[:12] in found[1].rows[0]
+    assert found[2].what == "1 picture at a URI; these were not looked for"
 
 
 def test_other_tables_are_checked_for_their_shape(tmp_path: Path) -> None:

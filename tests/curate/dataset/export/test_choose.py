@@ -70,10 +70,10 @@ def test_missing_pictures_stop_the_export_with_their_number_and_the_first(unspli
     gone = unsplit.root / "pictures/0.jpg"
     gone.unlink()
     both = choose(unsplit, unlabeled=True)
-    with pytest.raises(UserError, match=r"1 of 2 pictures are not on disk, first .*0\.jpg.*--pictures.*--skip-missing"):
+    with pytest.raises(UserError, match=r"1 of 2 pictures are not there, first .*0\.jpg.*--pictures.*--skip-missing"):
         find_pictures(both)
     some = find_pictures(both, skip_missing=True)
-    assert (some.counts(), some.left_out) == ({"unlabeled": 1}, {"not on disk": 1})
+    assert (some.counts(), some.left_out) == ({"unlabeled": 1}, {"not there": 1})
     with pytest.raises(UserError, match="nothing to export"):
         find_pictures(choose(unsplit), skip_missing=True)
 
@@ -91,7 +91,12 @@ def test_pictures_elsewhere_are_found(unsplit: Manifest, tmp_path: Path, name: s
 
 @pytest.mark.parametrize(
     ("path", "said"),
-    [("../secret.jpg", "leaves"), ("/etc/passwd", "leaves"), ("s3://bucket/a.jpg", "is a URI; download")],
+    [
+        ("../secret.jpg", "leaves"),
+        ("/etc/passwd", "leaves"),
+        ("https://shop.example/a.jpg", "is a URI; download"),
+        ("s3://payroll/secret.jpg", "is not named by its image_id"),
+    ],
 )
 def test_a_path_that_is_not_below_the_folder_is_refused(unsplit: Manifest, path: str, said: str) -> None:
     foreign = replace(unsplit, rows=unsplit.rows.assign(path=path))
