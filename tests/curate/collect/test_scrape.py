@@ -18,8 +18,9 @@ from typer.testing import CliRunner
 from whole import assert_whole, failures, shown
 
 from curate.cli import app
+from curate.collect.addresses import GuardedResolver, is_private
 from curate.collect.export import export_here
-from curate.collect.fetch import Manners, _GuardedResolver, is_private
+from curate.collect.fetch import Manners
 from curate.collect.plan import Plan
 from curate.collect.scrape import Crawled, finish, scrape
 from curate.collect.sources import start_urls
@@ -299,10 +300,10 @@ def test_a_redirect_into_the_private_network_is_refused(
     workspace: Workspace, new_site: Callable[..., Any], name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """127.0.0.2 passes for a public address; where it redirects to is private as written or by what the name resolves to."""
-    import curate.collect.fetch as fetch
+    import curate.collect.addresses as addresses
     import curate.collect.scrape as module
 
-    monkeypatch.setattr(fetch, "is_private", lambda ip: is_private(ip) and ip != "127.0.0.2")
+    monkeypatch.setattr(addresses, "is_private", lambda ip: is_private(ip) and ip != "127.0.0.2")
     monkeypatch.setattr(module, "is_private_host", lambda host: False)
     public, private = new_site("127.0.0.2"), new_site()
     public.shop(1, pictures=1)
@@ -318,7 +319,7 @@ def test_a_redirect_into_the_private_network_is_refused(
 
 def test_a_name_that_resolves_to_a_private_address_is_refused_where_it_is_resolved() -> None:
     async def resolve() -> None:
-        await _GuardedResolver().resolve("localhost", 80)
+        await GuardedResolver().resolve("localhost", 80)
 
     with pytest.raises(OSError, match="localhost is the private address"):
         asyncio.run(resolve())
