@@ -127,9 +127,9 @@ class Fetcher:
             rules = await self.robots.rules(url)
             if reason := rules.refuses(url):
                 raise Failed(reason, later=rules.unreachable is not None)
-            reserved = await self.reservations.header(url)
             pace = self._pace(url)
             pace.slow_down(rules.delay)
+            reserved = await self.reservations.header(url)
             await pace.turn()
             async with pace.connections:
                 answer = await self._once(url, most_bytes, look, known, reserved)

@@ -118,7 +118,7 @@ def test_links_are_followed_only_as_deep_as_asked(workspace: Workspace, site: An
     site.page("/2", '<a href="/3">3</a>')
     site.page("/3")
     crawl(workspace, site.url + "/", depth=2)
-    assert set(site.asked) == {"/robots.txt", "/", "/1", "/2"}
+    assert set(site.asked) == {"/robots.txt", "/.well-known/tdmrep.json", "/", "/1", "/2"}
 
 
 def test_a_listing_without_a_picture_says_so(workspace: Workspace, site: Any) -> None:
@@ -179,7 +179,7 @@ def test_requests_to_a_host_keep_their_distance(workspace: Workspace, site: Any)
     site.replies["/robots.txt"] = type(answer("/x"))(b"User-agent: *\nCrawl-delay: 0.2", "text/plain")
     crawl(workspace, f"{site.url}/list/0")
     pages = times[1:]  # after robots.txt
-    assert len(pages) == 5
+    assert len(pages) == 6
     assert min(b - a for a, b in itertools.pairwise(pages)) > 0.15  # the server sees them with a little jitter
 
 
