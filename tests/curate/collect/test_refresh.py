@@ -210,7 +210,7 @@ def test_another_picture_at_the_same_address_takes_the_place_of_the_old_which_st
     new = site.picture("/i/0-0.jpg", 77)
     for _ in range(2):
         assert finish(crawl(workspace, site, refresh=True)) == "1 listings, 2 pictures"
-    rows = APPEARANCES.read(workspace.table("appearances")).set_index("image_id")
+    rows: Any = APPEARANCES.read(workspace.table("appearances")).set_index("image_id")
     assert rows["dropped"].astype(object).where(rows["dropped"].notna(), None).to_dict() == {sum_of(new): None, sum_of(old): "replaced"}  # fmt: skip
     assert rows.loc[sum_of(new), "first_seen_at"] > rows.loc[sum_of(old), "first_seen_at"]
     assert set(PICTURES.read(workspace.table("pictures"))["image_id"]) == {sum_of(new), sum_of(old)}
