@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import sys
 import time
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -43,15 +44,16 @@ class Crawl:
         self.held_bytes = self.writing = 0
         self.quota = frontier.quota
         self.write_now, self.written, self.changed = asyncio.Event(), asyncio.Event(), asyncio.Event()
-        self.counted = 0.0
+        self.counted, self.failed = 0.0, 0
 
     async def run(self) -> bool:
         """Crawl until nothing is left or a person stops it; returns whether it was stopped."""
-        with _on_signals(self.stop), progress(None, "addresses") as bar:
+        with progress(None, "addresses") as bar, _on_signals(self._ask_to_stop):
             self.bar = bar
             self._count()
             async with open_session(self.plan.manners) as session:
                 self.fetcher = Fetcher(session, self.plan.manners, self.stop, self.plan.pace)
+                self.fetcher.say = self._say
                 writer = asyncio.create_task(self._write())
                 writer.add_done_callback(lambda _: self.changed.set())
                 for host in self.frontier.hosts():
@@ -149,6 +151,7 @@ class Crawl:
     def _settle(self, results: list[Result], size: int) -> None:
         """After a write: the addresses are free, and the hosts they lead to have work."""
         self.writing, self.held_bytes = 0, self.held_bytes - size
+        self.failed += sum(result.dropped is not None for result in results)
         hosts: set[str] = set()
         for result in results:
             host = host_of(result.todo.url)
@@ -166,21 +169,29 @@ class Crawl:
         self.written.set()
         self.changed.set()
 
+    def _say(self, text: str) -> None:
+        self.bar.write(text, file=sys.stderr)
+
+    def _ask_to_stop(self) -> None:
+        self.stop.set()
+        self._say("stopping: what is in flight is finished first; Ctrl-C again stops at once")
+
     def _count(self) -> None:
         """Bring the progress bar up to date; the known addresses are counted at most once a second."""
         if time.monotonic() - self.counted > 1:
             self.counted = time.monotonic()
             self.bar.total = self.bar.n + self.frontier.waiting()
-        self.bar.set_postfix_str(f"{self.quota.listings} listings", refresh=False)
+        failed = f", {self.failed} failed" if self.failed else ""
+        self.bar.set_postfix_str(f"{self.quota.listings} listings{failed}", refresh=False)
 
 
 @contextlib.contextmanager
-def _on_signals(stop: asyncio.Event) -> Iterator[None]:
+def _on_signals(ask_to_stop: Callable[[], None]) -> Iterator[None]:
     """Ctrl-C and SIGTERM ask to stop: what is in flight is finished. A second Ctrl-C stops at once."""
     loop = asyncio.get_running_loop()
 
     def ask(*_: Any) -> None:
-        stop.set()
+        ask_to_stop()
         loop.remove_signal_handler(signal.SIGINT)
 
     try:

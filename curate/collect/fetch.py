@@ -25,6 +25,7 @@ HOPS = 5
 PER_HOST = 2
 TRIES = 3
 LONGEST_WAIT = 300.0  # seconds a server may make us wait now; longer is left to the next run
+LONG_WAIT = 5.0  # seconds; of a longer one a person is told
 PAGE_BYTES = 10_000_000
 PICTURE_BYTES = 20_000_000
 FIRST = 64  # bytes after which an answer is looked at, so that what is not wanted is not read to its end
@@ -96,6 +97,7 @@ class Fetcher:
         self._session, self._manners, self._stop = session, manners, stop
         self._pace_of = pace_of or (lambda url: (0.0, manners.connections))
         self._paces: dict[str, Pace] = {}
+        self.say: Callable[[str], None] = lambda text: None  # tells a person why nothing seems to happen
         self._meter = Meter(manners.bytes_per_second)
         self.robots = Robots(self._small_file)
         self.reservations = Reservations(self._allowed_file)
@@ -116,7 +118,8 @@ class Fetcher:
                     raise
                 pace = self._pace(url)
                 if failure.wait is not None:
-                    pace.pause(failure.wait)
+                    if pace.pause(failure.wait) and failure.wait >= LONG_WAIT:
+                        self.say(f"{urlsplit(url).netloc} asks for a pause of {failure.wait:.0f} s ({failure.reason})")
                 else:
                     await pace.sleep(self._manners.backoff * 2 ** (attempt - 1) * random.uniform(0.75, 1.25))
         raise AssertionError("the last try raises or returns")

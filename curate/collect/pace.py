@@ -40,9 +40,12 @@ class Pace:
         """Keep at least so many seconds between two requests."""
         self.delay = max(self.delay, delay)
 
-    def pause(self, seconds: float) -> None:
-        """Let nothing start for a while."""
-        self._next = max(self._next, asyncio.get_running_loop().time() + seconds)
+    def pause(self, seconds: float) -> bool:
+        """Let nothing start for a while; returns whether that is over a second more than was known."""
+        until = asyncio.get_running_loop().time() + seconds
+        longer = until > self._next + 1
+        self._next = max(self._next, until)
+        return longer
 
     async def sleep(self, seconds: float) -> None:
         """Sleep, unless a person asks to stop."""

@@ -17,6 +17,7 @@ import pytest
 from typer.testing import CliRunner
 from whole import assert_whole, failures, shown
 
+import curate.collect.fetch as fetch
 from curate.cli import app
 from curate.collect.addresses import GuardedResolver, is_private
 from curate.collect.export import export_here
@@ -184,7 +185,10 @@ def test_requests_to_a_host_keep_their_distance(workspace: Workspace, site: Any)
 
 
 @pytest.mark.parametrize("form", ["seconds", "date"])
-def test_retry_after_is_waited_for(workspace: Workspace, site: Any, form: str) -> None:
+def test_retry_after_is_waited_for_and_a_person_is_told(
+    workspace: Workspace, site: Any, form: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(fetch, "LONG_WAIT", 0.5)
     site.shop(1, pictures=1)
     good = site.replies["/i/0-0.jpg"]
     times: list[float] = []
@@ -200,6 +204,7 @@ def test_retry_after_is_waited_for(workspace: Workspace, site: Any, form: str) -
     crawl(workspace, f"{site.url}/list/0")
     assert len(times) == 2
     assert times[1] - times[0] > 0.9
+    assert re.search(r"127.0.0.1:\d+ asks for a pause of [12] s \(HTTP 429\)", capsys.readouterr().err)
     assert len(shown(workspace)) == 1
 
 
