@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,9 +33,11 @@ def _pictures(workspace: Workspace) -> list[str]:
     pictures = PICTURES.read_if_there(workspace.table("pictures"))
     appearances = APPEARANCES.read_if_there(workspace.table("appearances"))
     failures = FAILURES.read_if_there(workspace.table("failures"))
-    lines = [_line("listings", f"{len(listings):,} on {listings['marketplace'].nunique()} marketplaces")]
-    lines.append(_line("pictures", f"{_kept(pictures)}; shown {len(appearances):,} times"))
+    lines = [_line("listings", f"{_kept(listings)} on {listings['marketplace'].nunique()} marketplaces")]
+    shown = int(appearances["dropped"].isna().sum())
+    lines.append(_line("pictures", f"{_kept(pictures)}; shown {shown:,} times"))
     lines += _kept_where(workspace, pictures)
+    lines += _crawl(workspace)
     if len(failures):
         lines.append(_line("failed", f"{len(failures):,} addresses ({_reasons(failures)})"))
     if workspace.table("clusters").exists():
@@ -57,6 +60,24 @@ def _kept_where(workspace: Workspace, pictures: pd.DataFrame) -> list[str]:
     if left := [place for place in left_places(workspace) if place != workspace.storage.where]:
         said.append(f"old copies in {', '.join(left)}")
     return [_line("originals", "; ".join(said))]
+
+
+def _crawl(workspace: Workspace) -> list[str]:
+    """What the crawl has fetched and what waits, by its own memory: so it is right after a kill too."""
+    if not (workspace.root / "project.db").exists():
+        return []
+    with contextlib.closing(workspace.project()) as connection:
+        rows = connection.execute("SELECT kind, state, count(*) FROM frontier GROUP BY kind, state").fetchall()
+    if not rows:
+        return []
+    fetched = {"product": 0, "picture": 0, "page": 0}
+    states = dict.fromkeys(("pending", "stale", "failed"), 0)
+    for kind, state, count in rows:
+        fetched[kind] += count if state in ("done", "stale") else 0
+        states[state] = states.get(state, 0) + count
+    said = "{product:,} product pages, {picture:,} pictures and {page:,} other pages fetched".format(**fetched)
+    waiting = {"wait": states["pending"], "to look at again": states["stale"], "failed": states["failed"]}
+    return [_line("crawl", "; ".join([said, *(f"{count:,} {name}" for name, count in waiting.items() if count)]))]
 
 
 def _task(workspace: Workspace, name: str) -> list[str]:

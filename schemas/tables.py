@@ -96,6 +96,12 @@ APPEARANCES = Table(
         C("position", "int32", "place in the listing's gallery, 0 = main picture"),
         C("url", "string", "address of the picture; folder import: relative path", null=True),
         C("first_seen_at", "time", "when this listing first showed this picture"),
+        C(
+            "dropped",
+            "string",
+            "why the listing shows it no more: replaced, no longer shown, opted out; null = it does. The two still belong together, in groups",
+            null=True,
+        ),
     ),
 )
 

@@ -1,4 +1,4 @@
-"""The loop of a crawl: up to two workers a host, and one writer for all, so that what is written is whole.
+"""The loop of a crawl: as many workers a host as it may have connections, and one writer for all, so that what is written is whole.
 
 Results are written in batches, the bytes of pictures before the transaction that names them. A worker does not wait for
 its result to be on disk; what is lost with a killed process was never said to be there, and is fetched again.
@@ -9,16 +9,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import sys
 import time
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from curate.collect.blobs import put
-from curate.collect.fetch import PER_HOST, Fetcher, Stopped, open_session
+from curate.collect.fetch import Fetcher, open_session
 from curate.collect.frontier import Frontier, Result, Todo, host_of
+from curate.collect.pace import Stopped
 from curate.collect.plan import Plan
 from curate.collect.visit import visit
 from schemas.progress import progress
@@ -40,17 +42,19 @@ class Crawl:
         self.ready: dict[str, deque[Todo]] = {}  # next addresses of each host, read from the frontier some at a time
         self.taken: dict[str, set[str]] = {}  # addresses in hand or not yet written
         self.held: list[tuple[Result, bytes | None]] = []  # not yet written
-        self.held_bytes = self.held_listings = self.writing = 0
+        self.held_bytes = self.writing = 0
+        self.quota = frontier.quota
         self.write_now, self.written, self.changed = asyncio.Event(), asyncio.Event(), asyncio.Event()
-        self.counted = 0.0
+        self.counted, self.failed = 0.0, 0
 
     async def run(self) -> bool:
         """Crawl until nothing is left or a person stops it; returns whether it was stopped."""
-        with _on_signals(self.stop), progress(None, "addresses") as bar:
+        with progress(None, "addresses") as bar, _on_signals(self._ask_to_stop):
             self.bar = bar
             self._count()
             async with open_session(self.plan.manners) as session:
-                self.fetcher = Fetcher(session, self.plan.manners, self.stop)
+                self.fetcher = Fetcher(session, self.plan.manners, self.stop, self.plan.pace)
+                self.fetcher.say = self._say
                 writer = asyncio.create_task(self._write())
                 writer.add_done_callback(lambda _: self.changed.set())
                 for host in self.frontier.hosts():
@@ -78,7 +82,8 @@ class Crawl:
 
     def _staff(self, host: str) -> None:
         """See that a host with work has its workers."""
-        while not self.stop.is_set() and self.staff[host] < PER_HOST and (todo := self._next(host)):
+        _, most = self.plan.pace(f"http://{host}/")
+        while not self.stop.is_set() and self.staff[host] < most and (todo := self._next(host)):
             worker = asyncio.create_task(self._work(host, todo))
             worker.add_done_callback(lambda _: self.changed.set())
             self.workers[worker] = host
@@ -89,16 +94,15 @@ class Crawl:
         ready, taken = self.ready.setdefault(host, deque()), self.taken.setdefault(host, set())
         if not ready:
             ready.extend(self.frontier.next(host, taken, BATCH))
-        if not ready or (self._enough() and ready[0].kind == "page" and not ready[0].stale):
+        if not ready:
             return None
+        if ready[0].kind == "page" and not ready[0].stale:
+            if self.quota.full(host):
+                return None
+            self.quota.takes_page(host)
         todo = ready.popleft()
         taken.add(todo.url)
         return todo
-
-    def _enough(self) -> bool:
-        """Whether what is read and not yet written brings the listings to their limit."""
-        most = self.plan.max_listings
-        return most is not None and self.frontier.listings + self.held_listings >= most
 
     async def _work(self, host: str, todo: Todo | None) -> None:
         """Fetch one address of the host after another until none is left."""
@@ -119,7 +123,7 @@ class Crawl:
             asyncio.get_running_loop().call_later(PATIENCE, self.write_now.set)
         self.held.append((result, data))
         self.held_bytes += len(data or b"")
-        self.held_listings += result.listing is not None
+        self.quota.hold(host_of(result.todo.url), int(result.listing is not None))
         if len(self.held) >= BATCH or self.held_bytes > HELD_BYTES:
             self.write_now.set()
 
@@ -150,14 +154,15 @@ class Crawl:
     def _settle(self, results: list[Result], size: int) -> None:
         """After a write: the addresses are free, and the hosts they lead to have work."""
         self.writing, self.held_bytes = 0, self.held_bytes - size
-        self.held_listings -= sum(result.listing is not None for result in results)
+        self.failed += sum(result.dropped is not None for result in results)
         hosts: set[str] = set()
         for result in results:
             host = host_of(result.todo.url)
+            self.quota.hold(host, -int(result.listing is not None))
             self.taken[host].discard(result.todo.url)
             hosts |= {host, *(host_of(link.url) for link in result.links)}
             hosts |= {host_of(url) for url in result.listing.pictures} if result.listing else set()
-        if self.plan.max_listings is not None:  # who waited for the limit may go on, if these were no new listings
+        if self.quota.limited:  # who waited for the limit may go on, if these were no new listings
             hosts |= set(self.frontier.hosts())
         for host in hosts:
             self.ready.pop(host, None)  # read anew: pictures go before pages
@@ -167,21 +172,29 @@ class Crawl:
         self.written.set()
         self.changed.set()
 
+    def _say(self, text: str) -> None:
+        self.bar.write(text, file=sys.stderr)
+
+    def _ask_to_stop(self) -> None:
+        self.stop.set()
+        self._say("stopping: what is in flight is finished first; Ctrl-C again stops at once")
+
     def _count(self) -> None:
         """Bring the progress bar up to date; the known addresses are counted at most once a second."""
         if time.monotonic() - self.counted > 1:
             self.counted = time.monotonic()
             self.bar.total = self.bar.n + self.frontier.waiting()
-        self.bar.set_postfix_str(f"{self.frontier.listings} listings", refresh=False)
+        failed = f", {self.failed} failed" if self.failed else ""
+        self.bar.set_postfix_str(f"{self.quota.listings} listings{failed}", refresh=False)
 
 
 @contextlib.contextmanager
-def _on_signals(stop: asyncio.Event) -> Iterator[None]:
+def _on_signals(ask_to_stop: Callable[[], None]) -> Iterator[None]:
     """Ctrl-C and SIGTERM ask to stop: what is in flight is finished. A second Ctrl-C stops at once."""
     loop = asyncio.get_running_loop()
 
     def ask(*_: Any) -> None:
-        stop.set()
+        ask_to_stop()
         loop.remove_signal_handler(signal.SIGINT)
 
     try:

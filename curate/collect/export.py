@@ -14,15 +14,20 @@ from typing import Any
 
 import pandas as pd
 
-from curate.collect.merge import add_rows, replace_rows
+from curate.collect.merge import add_rows, joined, replace_rows
 from curate.workspace import Workspace, open_workspace
 from schemas.errors import UserError
 from schemas.tables import APPEARANCES, FAILURES, LISTINGS, PICTURES
 
 _SHOWN = """
-SELECT p.image_id, g.marketplace, g.listing_id, g.position, g.url, g.first_seen_at
+SELECT p.image_id, g.marketplace, g.listing_id, g.position, g.url, g.first_seen_at,
+       CASE WHEN p.dropped LIKE 'opted out%' THEN p.dropped END AS dropped
 FROM gallery g JOIN frontier p ON p.url = g.url AND p.kind = 'picture' AND p.state IN ('done', 'stale')
 """
+_REPLACED = """
+SELECT p.image_id, g.marketplace, g.listing_id, g.position, g.url, p.first_seen_at, 'replaced' AS dropped
+FROM gallery g JOIN frontier p ON p.url > g.url || '#' AND p.url < g.url || '$' AND p.state = 'replaced'
+"""  # $ is the letter behind #
 _PRODUCTS = """
 SELECT f.*, count(g.url) AS shown, sum(p.state = 'failed') AS lost
 FROM frontier f
@@ -46,14 +51,25 @@ def export(workspace: Workspace, db: sqlite3.Connection) -> dict[str, int]:
         for row in db.execute("SELECT DISTINCT image_id, blob, bytes FROM frontier WHERE image_id IS NOT NULL")
     )
     listings = LISTINGS.frame(_listings(db))
-    appearances = APPEARANCES.frame(dict(row) for row in db.execute(_SHOWN))
+    shown = {tuple(row)[:4]: dict(row) for query in (_REPLACED, _SHOWN) for row in db.execute(query)}
+    appearances = _with_earlier(workspace, APPEARANCES.frame(shown.values()), listings)
     failures = FAILURES.frame(_failures(db))
     add_rows(PICTURES, workspace.table("pictures"), pictures)
     replace_rows(LISTINGS, workspace.table("listings"), listings)
-    add_rows(APPEARANCES, workspace.table("appearances"), appearances)
+    APPEARANCES.write(appearances, workspace.table("appearances"))
     FAILURES.write(failures, workspace.table("failures"))
     gone = int(listings["dropped"].astype("string").str.startswith("gone: ").sum())
     return {"listings": len(listings), "pictures": len(pictures), "failures": len(failures), "gone": gone}
+
+
+def _with_earlier(workspace: Workspace, now: pd.DataFrame, listings: pd.DataFrame) -> pd.DataFrame:
+    """What the crawl's listings show, and what the table says of others; a picture that a listing showed once stays its own."""
+    before = APPEARANCES.read_if_there(workspace.table("appearances"))
+    key, named = list(APPEARANCES.key), ["marketplace", "listing_id"]
+    before = before[~pd.MultiIndex.from_frame(before[key]).isin(pd.MultiIndex.from_frame(now[key]))]
+    crawled = pd.MultiIndex.from_frame(before[named]).isin(pd.MultiIndex.from_frame(listings[named]))
+    dropped = before["dropped"].astype(object).where(before["dropped"].notna() | ~crawled, "no longer shown")
+    return joined(before.assign(dropped=dropped), now)
 
 
 def _listings(db: sqlite3.Connection) -> list[dict[str, Any]]:
@@ -63,7 +79,7 @@ def _listings(db: sqlite3.Connection) -> list[dict[str, Any]]:
         rows.setdefault(
             (row["marketplace"], row["listing_id"]),
             {
-                **json.loads(row["data"]),
+                **{name: value for name, value in json.loads(row["data"]).items() if name in LISTINGS.names},
                 "marketplace": row["marketplace"],
                 "listing_id": row["listing_id"],
                 "first_seen_at": pd.Timestamp(row["first_seen_at"]),

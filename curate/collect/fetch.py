@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import random
-import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import aiohttp
@@ -18,6 +15,9 @@ from aiohttp.abc import AbstractResolver
 from aiohttp.resolver import ThreadedResolver
 from yarl import URL
 
+from curate.collect.addresses import GuardedResolver, PrivateAddress, is_loopback, is_private_host
+from curate.collect.pace import Meter, Pace
+from curate.collect.reservations import Reservations
 from curate.collect.robots import LONGEST, Robots
 from schemas import __version__
 
@@ -25,15 +25,18 @@ HOPS = 5
 PER_HOST = 2
 TRIES = 3
 LONGEST_WAIT = 300.0  # seconds a server may make us wait now; longer is left to the next run
+LONG_WAIT = 5.0  # seconds; of a longer one a person is told
 PAGE_BYTES = 10_000_000
 PICTURE_BYTES = 20_000_000
 FIRST = 64  # bytes after which an answer is looked at, so that what is not wanted is not read to its end
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _REDIRECTS = (301, 302, 303, 307, 308)
 
 Headers = Sequence[tuple[str, str]]
 Look = Callable[[Headers, bytes], str | None]  # headers and first bytes of an answer: why it is not wanted, or None
 Known = tuple[str | None, str | None]  # ETag and Last-Modified of what we have
+PaceOf = Callable[
+    [str], tuple[float, int]
+]  # of an address: least seconds between two requests to its host, connections
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,8 @@ class Manners:
 
     contact: str
     delay: float = 0.5  # seconds between two requests to a host
+    connections: int = PER_HOST  # to a host at the same time
+    bytes_per_second: float | None = None  # of all hosts together; None = as they come
     allow_private: bool = False
     backoff: float = 1.0  # seconds before the second try; doubles
     timeout: float = 30.0  # seconds without a byte
@@ -83,115 +88,26 @@ class Failed(Exception):
         self.tries = 1
 
 
-class Stopped(Exception):
-    """A person asked to stop while this address waited for its turn."""
-
-
-class _PrivateAddress(OSError):
-    pass
-
-
-def is_private(address: str) -> bool:
-    """True when an IP address is not of the public internet: this machine, a local network, a cloud's metadata."""
-    ip = ipaddress.ip_address(address.split("%")[0])
-    inner = _inner(ip) if isinstance(ip, ipaddress.IPv6Address) else None
-    return not (inner or ip).is_global or ip.is_multicast
-
-
-def _inner(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
-    """The IPv4 address that an IPv6 address stands for: mapped, 6to4, or NAT64."""
-    if ip in _NAT64:
-        return ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
-    return ip.ipv4_mapped or ip.sixtofour
-
-
-def is_loopback(host: str | None) -> bool:
-    """True for this machine's own names and addresses."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host or "").is_loopback
-    except ValueError:
-        return False
-
-
-def is_private_host(host: str | None) -> bool:
-    """True when the host of an address says without asking anyone that it is private."""
-    try:
-        return host == "localhost" or is_private(host or "")
-    except ValueError:
-        return False
-
-
-class _GuardedResolver(AbstractResolver):
-    """Resolves names, and refuses those that lead into a private network.
-
-    What it returns is what is connected to: a name that answers otherwise a moment later gains nothing.
-    """
-
-    def __init__(self, inner: AbstractResolver | None = None) -> None:
-        self._names = inner or ThreadedResolver()
-
-    async def close(self) -> None:
-        """Let go of what the inner resolver holds."""
-        await self._names.close()
-
-    async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET) -> Any:
-        found = await self._names.resolve(host, port, family)
-        if private := next((entry["host"] for entry in found if is_private(entry["host"])), None):
-            raise _PrivateAddress(f"{host} is the private address {private}")
-        return found
-
-
-class Pace:
-    """The turns of one host: requests start at least `delay` apart, and all wait when the host says so."""
-
-    def __init__(self, delay: float, stop: asyncio.Event) -> None:
-        self.delay = delay
-        self._stop = stop
-        self._next = 0.0
-        self._queue = asyncio.Lock()
-
-    async def turn(self) -> None:
-        """Wait until a request may start; raises Stopped when a person asks to stop meanwhile."""
-        clock = asyncio.get_running_loop().time
-        async with self._queue:
-            while (left := self._next - clock()) > 0:  # again: the host may have asked for a pause meanwhile
-                await self.sleep(left)
-            self._next = clock() + self.delay
-
-    def slow_down(self, delay: float) -> None:
-        """Keep at least so many seconds between two requests."""
-        self.delay = max(self.delay, delay)
-
-    def pause(self, seconds: float) -> None:
-        """Let nothing start for a while."""
-        self._next = max(self._next, asyncio.get_running_loop().time() + seconds)
-
-    async def sleep(self, seconds: float) -> None:
-        """Sleep, unless a person asks to stop."""
-        try:
-            await asyncio.wait_for(self._stop.wait(), seconds)
-        except TimeoutError:
-            return
-        raise Stopped
-
-
 class Fetcher:
-    """Fetches addresses of many hosts, each by the manners above."""
+    """Fetches addresses of many hosts, each by the manners above; `pace_of` says what the rules of a site ask beyond them."""
 
-    def __init__(self, session: aiohttp.ClientSession, manners: Manners, stop: asyncio.Event) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, manners: Manners, stop: asyncio.Event, pace_of: PaceOf | None = None
+    ) -> None:
         self._session, self._manners, self._stop = session, manners, stop
+        self._pace_of = pace_of or (lambda url: (0.0, manners.connections))
         self._paces: dict[str, Pace] = {}
-        self.robots = Robots(self._robots_txt)
+        self.say: Callable[[str], None] = lambda text: None  # tells a person why nothing seems to happen
+        self._meter = Meter(manners.bytes_per_second)
+        self.robots = Robots(self._small_file)
+        self.reservations = Reservations(self._allowed_file)
 
-    async def get(
-        self, url: str, most_bytes: int, look: Look | None = None, known: Known = (None, None), delay: float = 0.0
-    ) -> Answer:
+    async def get(self, url: str, most_bytes: int, look: Look | None = None, known: Known = (None, None)) -> Answer:
         """The answer at `url` after redirects, tried up to three times. Raises Failed with the reason, or Stopped.
 
         `look` may refuse it once it has begun. With `known` an answer of status 304 says that what we have still holds.
-        `delay` is the least time in seconds between two requests to the host, when more than ours.
+        Where the site's tdmrep.json reserves the address and the answer says nothing of its own, it bears the header that says so.
         """
-        self._pace(url).slow_down(delay)
         for attempt in range(1, TRIES + 1):
             try:
                 answer = await self._follow(url, most_bytes, look, known)
@@ -202,7 +118,8 @@ class Fetcher:
                     raise
                 pace = self._pace(url)
                 if failure.wait is not None:
-                    pace.pause(failure.wait)
+                    if pace.pause(failure.wait) and failure.wait >= LONG_WAIT:
+                        self.say(f"{urlsplit(url).netloc} asks for a pause of {failure.wait:.0f} s ({failure.reason})")
                 else:
                     await pace.sleep(self._manners.backoff * 2 ** (attempt - 1) * random.uniform(0.75, 1.25))
         raise AssertionError("the last try raises or returns")
@@ -215,8 +132,10 @@ class Fetcher:
                 raise Failed(reason, later=rules.unreachable is not None)
             pace = self._pace(url)
             pace.slow_down(rules.delay)
+            reserved = await self.reservations.header(url)
             await pace.turn()
-            answer = await self._once(url, most_bytes, look, known)
+            async with pace.connections:
+                answer = await self._once(url, most_bytes, look, known, reserved)
             if answer.status not in _REDIRECTS:
                 return answer
             target = answer.header("location")
@@ -235,13 +154,15 @@ class Fetcher:
 
     def _pace(self, url: str) -> Pace:
         parts = urlsplit(url)
-        if parts.netloc not in self._paces:
+        host = parts.netloc.lower()
+        if host not in self._paces:
             # a delay of 0 is for this machine only, wherever a page may lead
             delay = self._manners.delay if is_loopback(parts.hostname) else self._manners.delay or 0.5
-            self._paces[parts.netloc] = Pace(delay, self._stop)
-        return self._paces[parts.netloc]
+            asked, connections = self._pace_of(url)
+            self._paces[host] = Pace(max(delay, asked), self._stop, connections)
+        return self._paces[host]
 
-    async def _once(self, url: str, most_bytes: int, look: Look | None, known: Known) -> Answer:
+    async def _once(self, url: str, most_bytes: int, look: Look | None, known: Known, reserved: Headers) -> Answer:
         """One request. Raises Failed for everything but 200, 304 when it was asked for, and redirects."""
         asked = {
             name: value for name, value in zip(("If-None-Match", "If-Modified-Since"), known, strict=True) if value
@@ -249,24 +170,49 @@ class Fetcher:
         try:
             async with self._session.get(URL(url, encoded=True), headers=asked, allow_redirects=False) as response:
                 headers = list(response.headers.items())
+                headers += () if "TDM-Reservation" in response.headers else reserved
                 if response.status in _REDIRECTS or (response.status == 304 and asked):
                     return Answer(url, response.status, headers, b"")
                 if response.status != 200:
                     raise _refusal(response.status, response.headers.get("Retry-After"))
-                body = await _read(response, most_bytes, headers, look)
+                body = await self._read(response, most_bytes, headers, look)
                 return Answer(url, response.status, headers, body)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise Failed(_short(error), again=not _is_final(error)) from error
 
-    async def _robots_txt(self, url: str) -> tuple[int, bytes]:
-        """Status and body of a robots.txt; OSError when it is not to be had after two tries."""
+    async def _read(
+        self, response: aiohttp.ClientResponse, most_bytes: int, headers: Headers, look: Look | None
+    ) -> bytes:
+        """The body, streamed; Failed as soon as it is too large or not what was looked for."""
+        too_large = Failed(f"larger than {most_bytes / 1e6:g} MB", response.status)
+        if (response.content_length or 0) > most_bytes:
+            raise too_large
+        parts: list[bytes] = []
+        size, seen = 0, look is None
+        async for part in response.content.iter_any():
+            parts.append(part)
+            size += len(part)
+            await self._meter.used(len(part))
+            if size > most_bytes:
+                raise too_large
+            if not seen and size >= FIRST:
+                parts, seen = [_looked_at(b"".join(parts), response, headers, look)], True
+        body = b"".join(parts)
+        return body if seen else _looked_at(body, response, headers, look)
+
+    async def _allowed_file(self, url: str) -> tuple[int, bytes]:
+        """As _small_file, where robots.txt allows it; else it counts as not there."""
+        return (404, b"") if (await self.robots.rules(url)).refuses(url) else await self._small_file(url)
+
+    async def _small_file(self, url: str) -> tuple[int, bytes]:
+        """Status and body of a robots.txt or the like; OSError when it is not to be had after two tries."""
         problem: Exception = OSError("no answer")
         for attempt in range(2):
             try:
                 async with asyncio.timeout(
                     self._manners.timeout
                 ):  # of the whole, or one that drips would hold its site
-                    return await self._robots_once(url)
+                    return await self._small_file_once(url)
             except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
                 problem = error
                 if _is_final(error):
@@ -274,10 +220,10 @@ class Fetcher:
                 await asyncio.sleep(self._manners.backoff * (attempt == 0))
         raise OSError(_short(problem))
 
-    async def _robots_once(self, url: str) -> tuple[int, bytes]:
+    async def _small_file_once(self, url: str) -> tuple[int, bytes]:
         for _ in range(HOPS + 1):
             if not self._manners.allow_private and is_private_host(urlsplit(url).hostname):
-                raise _PrivateAddress(f"{urlsplit(url).hostname} is a private address")
+                raise PrivateAddress(f"{urlsplit(url).hostname} is a private address")
             await self._pace(url).turn()
             async with self._session.get(URL(url, encoded=True), allow_redirects=False) as response:
                 if response.status not in _REDIRECTS or "Location" not in response.headers:
@@ -311,24 +257,6 @@ def _seconds(retry_after: str | None) -> float | None:
     return max(0.0, (date - datetime.now(UTC)).total_seconds())
 
 
-async def _read(response: aiohttp.ClientResponse, most_bytes: int, headers: Headers, look: Look | None) -> bytes:
-    """The body, streamed; Failed as soon as it is too large or not what was looked for."""
-    too_large = Failed(f"larger than {most_bytes / 1e6:g} MB", response.status)
-    if (response.content_length or 0) > most_bytes:
-        raise too_large
-    parts: list[bytes] = []
-    size, seen = 0, look is None
-    async for part in response.content.iter_any():
-        parts.append(part)
-        size += len(part)
-        if size > most_bytes:
-            raise too_large
-        if not seen and size >= FIRST:
-            parts, seen = [_looked_at(b"".join(parts), response, headers, look)], True
-    body = b"".join(parts)
-    return body if seen else _looked_at(body, response, headers, look)
-
-
 def _looked_at(begun: bytes, response: aiohttp.ClientResponse, headers: Headers, look: Look | None) -> bytes:
     if look and (reason := look(headers, begun[: max(FIRST, 512)])):
         raise Failed(reason, response.status)
@@ -338,18 +266,20 @@ def _looked_at(begun: bytes, response: aiohttp.ClientResponse, headers: Headers,
 def _is_final(error: Exception) -> bool:
     """True when another try cannot help: a private address, or no address at all."""
     cause = getattr(error, "os_error", error)
-    return isinstance(cause, _PrivateAddress) or isinstance(error, ValueError)
+    return isinstance(cause, PrivateAddress) or isinstance(error, ValueError)
 
 
 def _short(error: Exception) -> str:
     """What went wrong between us and a server, in a few words."""
     cause = getattr(error, "os_error", error)
-    if isinstance(cause, _PrivateAddress):
+    if isinstance(cause, PrivateAddress):
         return f"{cause}; --allow-private allows it"
     if isinstance(error, TimeoutError):
         return "no answer in time"
     if isinstance(error, aiohttp.ClientPayloadError):
         return "cut off on the way"
+    if isinstance(error, aiohttp.ClientResponseError):
+        return "an answer that is no HTTP"
     text = (getattr(cause, "strerror", None) or str(cause) or type(cause).__name__).splitlines()[0][:160]
     if isinstance(error, aiohttp.ClientConnectorError):
         return f"cannot connect: {text}"
@@ -357,14 +287,16 @@ def _short(error: Exception) -> str:
 
 
 def open_session(manners: Manners, names: AbstractResolver | None = None) -> aiohttp.ClientSession:
-    """A session with our name on it, without cookies, two connections a host, names checked as they are resolved.
+    """A session with our name on it, without cookies, names checked as they are resolved. Fetcher counts the connections.
 
     `names` resolves them, instead of the system.
     """
-    resolver = (names or ThreadedResolver()) if manners.allow_private else _GuardedResolver(names)
+    resolver = (names or ThreadedResolver()) if manners.allow_private else GuardedResolver(names)
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, limit_per_host=PER_HOST, resolver=resolver),
+        connector=aiohttp.TCPConnector(limit=0, resolver=resolver),
         headers={"User-Agent": manners.user_agent, "Accept": "text/html,image/*;q=0.9,*/*;q=0.5"},
         cookie_jar=aiohttp.DummyCookieJar(),
-        timeout=aiohttp.ClientTimeout(total=300, sock_connect=manners.timeout, sock_read=manners.timeout),
+        timeout=aiohttp.ClientTimeout(
+            total=3600 if manners.bytes_per_second else 300, sock_connect=manners.timeout, sock_read=manners.timeout
+        ),
     )

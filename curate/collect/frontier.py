@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 from curate.collect.extract import Listing
+from curate.collect.plan import Plan
+from curate.collect.quota import Quota
 from curate.database import transaction
 
 
@@ -46,6 +48,7 @@ class Result:
     bytes: int | None = None
     etag: str | None = None
     last_modified: str | None = None
+    most_pictures: int | None = None  # of the listing; None = all
 
 
 def _now() -> str:
@@ -58,46 +61,41 @@ def host_of(url: str) -> str:
 
 
 # What comes first; of pages only those that are known are looked at once the limit of listings is reached.
-_ORDER = (("pending", "picture"), ("stale", "picture"), ("stale", "product"), ("stale", "page"), ("pending", "page"))
+_ORDER = (("pending", "picture"), ("stale", "product"), ("stale", "page"), ("stale", "picture"), ("pending", "page"))
+_LISTING = "marketplace || char(0) || listing_id"
+_NAMED = "marketplace = ? AND listing_id = ?"
+_PICTURES = " pictures"  # of one page, among the columns of its listing
 
 
 class Frontier:
     """The crawl's memory. Reading and writing use a connection each: a read never sees half of a write."""
 
-    def __init__(self, reader: sqlite3.Connection, writer: sqlite3.Connection, max_listings: int | None = None) -> None:
+    def __init__(self, reader: sqlite3.Connection, writer: sqlite3.Connection, plan: Plan) -> None:
         self._reader, self._writer = reader, writer
-        self._max_listings = max_listings
-        self.listings = self._one(
-            "SELECT count(DISTINCT marketplace || char(0) || listing_id) FROM frontier WHERE kind = 'product'"
+        listings = reader.execute(f"SELECT count(DISTINCT {_LISTING}) FROM frontier WHERE kind = 'product'").fetchone()[
+            0
+        ]
+        known = reader.execute(
+            f"SELECT host, count(*), count(DISTINCT CASE WHEN kind = 'product' THEN {_LISTING} END) FROM frontier"
+            " WHERE kind <> 'picture' AND fetched_at IS NOT NULL GROUP BY host"
         )
-
-    def _one(self, query: str, *values: object) -> int:
-        return self._reader.execute(query, values).fetchone()[0]
-
-    @property
-    def full(self) -> bool:
-        """True when as many listings are known as were asked for: their pictures still come, other pages wait."""
-        return self._max_listings is not None and self.listings >= self._max_listings
+        self.quota = Quota(plan, map(tuple, known), listings)
 
     def start(self, urls: Iterable[str], refresh: bool = False) -> None:
-        """Put in the start pages; what a later try may cure is asked for again, and with `refresh` all pages and failures.
-
-        Pictures that are there are not asked for again: another picture has another address.
-        """
+        """Put in the start pages; what a later try may cure is asked for again, and with `refresh` all that is known."""
         with transaction(self._writer) as db:
             for url in urls:
                 _add(db, Todo(url, "page", 0), host_of(url), None)
             db.execute(
                 "UPDATE frontier SET state = 'pending', tries = 0 WHERE state = 'failed' AND (later OR ?)", (refresh,)
             )
-            db.execute("UPDATE frontier SET state = 'stale' WHERE state = 'done' AND (later OR (? AND kind <> 'picture'))",
-                       (refresh,))  # fmt: skip
+            db.execute("UPDATE frontier SET state = 'stale' WHERE state = 'done' AND (later OR ?)", (refresh,))
 
     def next(self, host: str, taken: Collection[str], most: int) -> list[Todo]:
         """Up to `most` addresses of a host that nobody has taken: pictures first, so that listings get complete."""
         found: list[Todo] = []
         for state, kind in _ORDER:
-            if (state, kind) == ("pending", "page") and self.full:
+            if (state, kind) == ("pending", "page") and self.quota.full(host):
                 break
             rows = self._reader.execute(
                 "SELECT url, kind, depth, etag, last_modified FROM frontier WHERE state = ? AND host = ? AND kind = ?"
@@ -125,15 +123,11 @@ class Frontier:
 
     def save(self, results: Sequence[Result]) -> None:
         """Write what came of some addresses, all or nothing. A product beyond the limit of listings stays pending."""
-        listings = self.listings
         with transaction(self._writer) as db:
             for result in results:
-                if result.listing and self._is_new(db, result.listing):
-                    if self._max_listings is not None and listings >= self._max_listings:
-                        continue
-                    listings += 1
-                _write(db, result)
-        self.listings = listings
+                new = result.listing and self._is_new(db, result.listing)
+                if not new or self.quota.takes_listing(host_of(result.todo.url)):
+                    _write(db, result)
 
     @staticmethod
     def _is_new(db: sqlite3.Connection, listing: Listing) -> bool:
@@ -155,6 +149,8 @@ def _write(db: sqlite3.Connection, result: Result) -> None:
     if todo.stale and (result.dropped or result.status == 304):
         _keep_as_it_was(db, result, now)
         return
+    if todo.stale and todo.kind == "picture":
+        _keep_the_old_picture(db, result, now)
     db.execute(
         "UPDATE frontier SET state = ?, dropped = ?, later = ?, status = ?, tries = ?, final_url = ?, image_id = ?, blob = ?,"
         " bytes = ?, etag = ?, last_modified = ?, fetched_at = ? WHERE url = ?",
@@ -166,7 +162,7 @@ def _write(db: sqlite3.Connection, result: Result) -> None:
     for link in result.links:
         _add(db, link, host_of(link.url), None)
     if result.listing is not None:
-        _write_listing(db, result.listing, todo, now)
+        _write_listing(db, result.listing, todo, now, result.most_pictures)
 
 
 def _is_picture_now(db: sqlite3.Connection, url: str) -> bool:
@@ -174,7 +170,7 @@ def _is_picture_now(db: sqlite3.Connection, url: str) -> bool:
 
 
 def _keep_as_it_was(db: sqlite3.Connection, result: Result, now: str) -> None:
-    """A page looked at again that has not changed, or is gone, or could not be had: what it said before stays."""
+    """What was looked at again and has not changed, or is gone, or could not be had: what it said before stays."""
     seen_at = None if result.later else now
     db.execute(
         "UPDATE frontier SET state = 'done', dropped = ?, later = ?, tries = ?, fetched_at = coalesce(?, fetched_at)"
@@ -183,21 +179,41 @@ def _keep_as_it_was(db: sqlite3.Connection, result: Result, now: str) -> None:
     )
 
 
-def _write_listing(db: sqlite3.Connection, listing: Listing, todo: Todo, now: str) -> None:
-    """A listing with its gallery; another page of the same listing adds the pictures that only it shows."""
+def _keep_the_old_picture(db: sqlite3.Connection, result: Result, now: str) -> None:
+    """Where another picture stands at an address now: the old one stays known, in a row that nobody fetches."""
+    url, image_id = result.todo.url, result.image_id
+    db.execute(
+        "INSERT OR IGNORE INTO frontier (url, kind, host, depth, marketplace, listing_id, state, image_id, blob, bytes,"
+        " first_seen_at, fetched_at) SELECT url || '#' || image_id, kind, host, depth, marketplace, listing_id, 'replaced',"
+        " image_id, blob, bytes, first_seen_at, fetched_at FROM frontier WHERE url = ? AND image_id <> ?",
+        (url, image_id),
+    )
+    if db.execute("SELECT changes()").fetchone()[0]:
+        db.execute("UPDATE gallery SET first_seen_at = ? WHERE url = ?", (now, url))
+
+
+def _write_listing(db: sqlite3.Connection, listing: Listing, todo: Todo, now: str, most: int | None) -> None:
+    """A listing with its gallery: what its pages show, all together, first the pictures of the page met first."""
     named = (listing.marketplace, listing.listing_id)
+    data = json.dumps({**listing.columns, _PICTURES: listing.pictures}, ensure_ascii=False)
     db.execute(
         "UPDATE frontier SET kind = 'product', marketplace = ?, listing_id = ?, data = ? WHERE url = ?",
-        (*named, json.dumps(listing.columns, ensure_ascii=False), todo.url),
+        (*named, data, todo.url),
     )
-    if todo.stale:
-        db.execute("DELETE FROM gallery WHERE marketplace = ? AND listing_id = ?", named)
-    rows = db.execute("SELECT url, position FROM gallery WHERE marketplace = ? AND listing_id = ?", named).fetchall()
-    there = {row["url"] for row in rows}
-    first = max((row["position"] + 1 for row in rows), default=0)
-    new = [url for url in listing.pictures if url not in there]
-    for position, url in enumerate(new, start=first):
-        db.execute("INSERT INTO gallery VALUES (?, ?, ?, ?, ?)", (*named, position, url, now))
+    known = db.execute(f"SELECT url, first_seen_at FROM gallery WHERE {_NAMED} ORDER BY position", named).fetchall()
+    before = {row["url"]: row["first_seen_at"] for row in known}
+    pages = db.execute(
+        f"SELECT url, data FROM frontier WHERE kind = 'product' AND {_NAMED} ORDER BY rowid", named
+    ).fetchall()
+    showing = {url for page in pages for url in json.loads(page["data"]).get(_PICTURES, before)}
+    leads = todo.stale and pages[0]["url"] == todo.url
+    order = [*listing.pictures, *before] if leads else [*before, *listing.pictures]
+    shown = [url for url in dict.fromkeys(order) if url in showing][:most]
+    if shown == list(before):
+        return
+    db.execute(f"DELETE FROM gallery WHERE {_NAMED}", named)
+    for position, url in enumerate(shown):
+        db.execute("INSERT INTO gallery VALUES (?, ?, ?, ?, ?)", (*named, position, url, before.get(url, now)))
         _add(db, Todo(url, "picture", todo.depth + 1), *named)
 
 

@@ -16,7 +16,7 @@ def add_rows(table: Table, path: Path, rows: pd.DataFrame) -> int:
     there = pd.MultiIndex.from_frame(before[key])
     new = rows[~pd.MultiIndex.from_frame(rows[key]).isin(there)]
     if len(new) or not path.exists():
-        table.write(_joined(before, new), path)
+        table.write(joined(before, new), path)
     return len(new)
 
 
@@ -26,10 +26,11 @@ def replace_rows(table: Table, path: Path, rows: pd.DataFrame) -> int:
     key = list(table.key)
     there = pd.MultiIndex.from_frame(before[key])
     named = pd.MultiIndex.from_frame(rows[key])
-    table.write(_joined(before[~there.isin(named)], rows), path)
+    table.write(joined(before[~there.isin(named)], rows), path)
     return int((~named.isin(there)).sum())
 
 
-def _joined(before: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
+def joined(before: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
+    """Both, one below the other; types are the table's to set."""
     frames = [frame.astype(object) for frame in (before, new) if len(frame)]
     return pd.concat(frames, ignore_index=True) if frames else before

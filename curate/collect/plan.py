@@ -22,6 +22,10 @@ class SiteRules:
     image_rewrite: tuple[tuple[str, str], ...] = ()  # (regex, replacement): a thumbnail's address to the full picture's
     delay: float = 0.0  # seconds between two requests, when more than the crawl's own
     max_pictures: int | None = None  # of one listing; None = all
+    connections: int | None = None  # at the same time; None = the crawl's own
+    max_pages: int | None = None  # fetched of the site in all, pictures not counted
+    max_listings: int | None = None  # of the site
+    site: str = ""  # its hosts: what the limits are counted by
     permission: str | None = None  # why we may collect here; goes into LISTINGS
 
     def wants(self, url: str) -> bool:
@@ -29,10 +33,10 @@ class SiteRules:
         return self.product_url is None or re.search(self.product_url, url) is not None
 
     def pictures(self, urls: list[str]) -> list[str]:
-        """Addresses of full-size pictures, each once, in order, as many as are wanted."""
+        """Addresses of full-size pictures, each once, in order."""
         for pattern, full in self.image_rewrite:
             urls = [re.sub(pattern, full, url) for url in urls]
-        return list(dict.fromkeys(urls))[: self.max_pictures]
+        return list(dict.fromkeys(urls))
 
 
 NO_RULES = SiteRules()
@@ -65,6 +69,10 @@ def _steering(site: Site | None) -> SiteRules:
         image_rewrite=tuple((rewrite.find, rewrite.replace) for rewrite in site.image_rewrite),
         delay=site.limits.delay or 0.0,
         max_pictures=site.limits.max_images,
+        connections=site.limits.connections,
+        max_pages=site.limits.max_pages,
+        max_listings=site.limits.max_listings,
+        site=", ".join(site.hosts),
         permission=site.permission,
     )
 
@@ -78,10 +86,28 @@ class Plan:
     depth: int = 2  # links from a start page to a product
     marketplace: str | None = None  # instead of what the pages say
     refresh: bool = False  # look again at what is known, by conditional requests
+    max_pictures: int | None = None  # of one listing; None = all
+    start: tuple[str, ...] = ()  # where to begin when nothing else is said, by the site's rules
     rules: Callable[[str], SiteRules] = no_rules  # of the site that an address belongs to
     read: Callable[[bytes, str, str | None, str | None], Page] = field(
         default=read_page
     )  # body, url, type, marketplace
+
+    def pace(self, url: str) -> tuple[float, int]:
+        """The least seconds between two requests to the host of an address, and how many connections it gets at once."""
+        rules = self.rules(url)
+        return rules.delay, rules.connections or self.manners.connections
+
+    def pictures_of(self, url: str) -> int | None:
+        """How many pictures a listing at an address may have; None = all."""
+        most = [one for one in (self.max_pictures, self.rules(url).max_pictures) if one is not None]
+        return min(most, default=None)
+
+
+def starts_of(own: Sequence[Site]) -> tuple[str, ...]:
+    """The addresses at which the rules of some sites begin, each once."""
+    starts = [site.start for site in own]
+    return tuple(dict.fromkeys(url for start in starts for url in (*start.sitemaps, *start.listing_pages, *start.urls)))
 
 
 @lru_cache(maxsize=64)

@@ -21,9 +21,9 @@ PAGES = 20  # fetched at most, lists among them
 _SHOWN = ("title", "price_raw", "price", "currency", "brand", "category", "country", "language", "source", "permission")
 
 
-def preview(start: str, plan: Plan) -> Iterator[str]:
+def preview(start: str | None, plan: Plan) -> Iterator[str]:
     """Lines to print: robots.txt of each site, then the fields of the first listings. Raises UserError as `scrape` does."""
-    urls = start_urls(start)
+    urls = start_urls(start, plan.start)
     check(urls, plan)
     with asyncio.Runner() as runner:
         lines = _preview(urls, plan)
@@ -40,7 +40,7 @@ async def _preview(urls: list[str], plan: Plan) -> AsyncIterator[str]:
     todo = deque(Todo(url, "page", 0) for url in urls)
     seen = set(urls)
     async with open_session(plan.manners) as session:
-        fetcher = Fetcher(session, plan.manners, asyncio.Event())
+        fetcher = Fetcher(session, plan.manners, asyncio.Event(), plan.pace)
         for site in dict.fromkeys(_site(url) for url in urls[:PAGES]):
             yield await _verdict(fetcher, site, [url for url in urls if _site(url) == site], plan)
         while todo and listings < LISTINGS and pages < PAGES:

@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 from urllib.parse import urlsplit
 
 from protego import Protego
@@ -53,27 +53,42 @@ class Rules:
         return list(self.parsed.sitemaps) if self.parsed is not None else []
 
 
-class Robots:
-    """The rules of every site met so far. Each robots.txt is fetched once, however many pages wait for it."""
+Read = Callable[[str], Awaitable[tuple[int, bytes]]]  # an address to status and body; OSError when nothing answers
 
-    def __init__(
-        self, read: Callable[[str], Awaitable[tuple[int, bytes]]], clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        """`read` fetches an address and returns status and body; it raises OSError when nothing answers."""
-        self._read, self._clock = read, clock
-        self._tasks: dict[str, tuple[float, asyncio.Task[Rules]]] = {}
 
-    async def rules(self, url: str) -> Rules:
-        """The rules of the site that `url` belongs to."""
+T = TypeVar("T")
+
+
+class OncePerSite(Generic[T]):
+    """What a file of each site says: asked for once a day, however many wait for it."""
+
+    def __init__(self, fetch: Callable[[str], Awaitable[T]], clock: Callable[[], float] = time.monotonic) -> None:
+        self._fetch, self._clock = fetch, clock
+        self._tasks: dict[str, tuple[float, asyncio.Task[T]]] = {}
+
+    async def of(self, url: str) -> T:
+        """What the site that `url` belongs to says; it is asked by its origin, https://host."""
         parts = urlsplit(url)
         origin = f"{parts.scheme}://{parts.netloc}"
         asked_at, task = self._tasks.get(origin, (0.0, None))
         if task is None or self._clock() - asked_at > FRESH:
-            task = asyncio.create_task(self._fetch(origin))
+            task = asyncio.ensure_future(self._fetch(origin))
             self._tasks[origin] = (self._clock(), task)
         if task.done():
             return task.result()
         return await asyncio.shield(task)  # one waiter that is cancelled must not cancel it for the others
+
+
+class Robots:
+    """The rules of every site met so far."""
+
+    def __init__(self, read: Read, clock: Callable[[], float] = time.monotonic) -> None:
+        self._read = read
+        self._sites = OncePerSite(self._fetch, clock)
+
+    async def rules(self, url: str) -> Rules:
+        """The rules of the site that `url` belongs to."""
+        return await self._sites.of(url)
 
     async def _fetch(self, origin: str) -> Rules:
         try:
@@ -139,8 +154,9 @@ def _metas(body: bytes) -> dict[str, str]:
 def opted_out(headers: Iterable[tuple[str, str]]) -> str | None:
     """The words by which a picture's headers say that we should not keep it, or None."""
     headers = list(headers)
-    if any(name.lower() == "tdm-reservation" and value.strip() == "1" for name, value in headers):
-        return "tdm-reservation: 1"
+    for name, value in headers:
+        if name.lower() == "tdm-reservation" and value.split()[:1] == ["1"]:
+            return f"tdm-reservation: {value.strip()}"
     return next((f"X-Robots-Tag: {word}" for word in _words(headers) if word in _NO_PICTURES), None)
 
 

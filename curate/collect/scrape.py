@@ -14,9 +14,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from curate.collect.addresses import is_loopback, is_private_host
 from curate.collect.blobs import sweep
 from curate.collect.crawl import Crawl
-from curate.collect.fetch import is_loopback, is_private_host
 from curate.collect.frontier import Frontier
 from curate.collect.plan import Plan
 from curate.collect.sources import start_urls
@@ -43,17 +43,17 @@ class Crawled:
 
 
 def scrape(
-    workspace: Workspace, start: str, plan: Plan, tables: Callable[[Workspace], dict[str, int]] | None = None
+    workspace: Workspace, start: str | None, plan: Plan, tables: Callable[[Workspace], dict[str, int]] | None = None
 ) -> Crawled:
     """Collect from a URL or a file of them, then write the tables. Run again it goes on where it was.
 
     `tables` writes them, by default in a process of its own. Raises UserError for what cannot start.
     """
-    urls = start_urls(start)
+    urls = start_urls(start, plan.start)
     check(urls, plan)
     sweep(workspace.storage)
     with contextlib.closing(workspace.project()) as reader, contextlib.closing(workspace.project()) as writer:
-        frontier = Frontier(reader, writer, plan.max_listings)
+        frontier = Frontier(reader, writer, plan)
         try:
             frontier.start(urls, plan.refresh)
             stopped = asyncio.run(Crawl(workspace.storage, frontier, plan).run())

@@ -52,6 +52,13 @@ def _selector(value: Any) -> Any:
     return {"css": value} if isinstance(value, str) else value
 
 
+def _start_address(value: str) -> str:
+    if urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).hostname:
+        raise ValueError(f"{value[:80]!r} is not an address (http://… or https://…)")
+    return value
+
+
+Address = Annotated[str, AfterValidator(_start_address)]
 Regex = Annotated[str, AfterValidator(_regex)]
 Css = Annotated[str, AfterValidator(_css)]
 Host = Annotated[str, Field(pattern=r"^[a-z0-9-]+(\.[a-z0-9-]+)*(\.\*)?$", description="shop.example or shop.*")]
@@ -125,9 +132,9 @@ class Limits(_Part):
 class Start(_Part):
     """Where a crawl of the site begins."""
 
-    sitemaps: tuple[str, ...] = ()
-    urls: tuple[str, ...] = Field((), description="product pages")
-    listing_pages: tuple[str, ...] = Field((), description="lists of products, followed by `next_page`")
+    sitemaps: tuple[Address, ...] = ()
+    urls: tuple[Address, ...] = Field((), description="product pages")
+    listing_pages: tuple[Address, ...] = Field((), description="lists of products, followed by `next_page`")
 
 
 class Site(_Part):

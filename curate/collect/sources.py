@@ -1,6 +1,6 @@
 """Where a crawl begins: one URL, or a file of them, and what sitemaps and feeds list, here or on a site.
 
-A sitemap (also an index of sitemaps), RSS, Atom, CSV, JSON lines or one URL a line, each also gzipped.
+A sitemap (also an index of sitemaps), RSS, Atom, CSV, JSON lines or one URL a line, each also gzipped; a file may be Parquet too.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import io
 import json
 import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import lxml.etree
 
 from curate.collect.extract import address_of
+from curate.collect.url_column import is_parquet, urls_of
 from schemas.errors import UserError
 
 LIST_BYTES = 50_000_000  # of a list when unpacked: what sitemaps.org allows one sitemap
@@ -144,14 +145,23 @@ def _of_json_lines(text: str) -> Iterator[str]:
         yield found
 
 
-def start_urls(start: str) -> list[str]:
-    """The addresses to begin with: one URL, or those of a file: one a line (# begins a comment), a sitemap, a feed."""
+def start_urls(start: str | None, ruled: Sequence[str] = ()) -> list[str]:
+    """The addresses to begin with: one URL, or those of a file: one a line (# begins a comment), a sitemap, a feed, Parquet.
+
+    Without either those that the rules of a site name (`ruled`). Raises UserError where there is none.
+    """
+    if start is None:
+        if not ruled:
+            raise UserError("say where to begin: a URL, a file of URLs, or --site RULES.yaml with `start`")
+        return list(ruled)
     if start.lower().startswith(("http://", "https://")):
         return _checked([(1, start)], "URL")
     path = Path(start)
     if not path.is_file():
         raise UserError(f"{start}: neither a URL (http://… or https://…) nor a file of URLs")
     try:
+        if is_parquet(path):
+            return _some(_addresses(urls_of(path, COLUMNS), ""), str(path))
         data = path.read_bytes()
         data = unpacked(data) if data[:2] == b"\x1f\x8b" else data
         listed = None if path.name.endswith((".txt", ".txt.gz")) else read_list(data, f"file:///{path.name}")

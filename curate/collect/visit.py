@@ -26,17 +26,17 @@ _NO_PAGE = re.compile(r"(image|video|audio|font)/|application/(pdf|zip|octet-str
 async def visit(fetcher: Fetcher, todo: Todo, plan: Plan) -> tuple[Result, bytes | None]:
     """What came of an address, and the bytes of a picture. Raises Stopped when a person asks to stop meanwhile."""
     try:
+        known = (todo.etag, todo.last_modified)
         if todo.kind == "picture":
-            answer = await fetcher.get(todo.url, PICTURE_BYTES, _no_picture, delay=plan.rules(todo.url).delay)
+            answer = await fetcher.get(todo.url, PICTURE_BYTES, _no_picture, known)
             return _picture(todo, answer)
         most = LIST_BYTES if is_list(todo.url) else PAGE_BYTES
-        known = (todo.etag, todo.last_modified)
-        answer = await fetcher.get(todo.url, most, _no_page, known, plan.rules(todo.url).delay)
+        answer = await fetcher.get(todo.url, most, _no_page, known)
         return await _page(todo, answer, plan), None
     except Failed as failure:
         if todo.kind == "page" and todo.depth > 0 and failure.reason.startswith(NOT_A_PAGE):
             return Result(todo, status=failure.status, tries=failure.tries), None  # a link to a film is no failure
-        gone = todo.kind == "product" and failure.status in (404, 410)
+        gone = todo.stale and todo.kind != "page" and failure.status in (404, 410)
         reason = f"gone: {failure.reason}" if gone else failure.reason
         return Result(todo, reason, failure.later, failure.status, failure.tries), None
 
@@ -45,7 +45,7 @@ async def _page(todo: Todo, answer: Answer, plan: Plan) -> Result:
     seen = Result(todo, status=answer.status, tries=answer.tries, final_url=answer.url, etag=answer.header("etag"),
                   last_modified=answer.header("last-modified"))  # fmt: skip
     if answer.status == 304:
-        return seen
+        return _unchanged(seen, answer)
     kind = answer.header("content-type") or ""
     try:
         listed = read_list(answer.body, answer.url, kind if todo.depth == 0 else "")
@@ -60,9 +60,16 @@ async def _page(todo: Todo, answer: Answer, plan: Plan) -> Result:
     if page.listing:
         if wish.refused:
             return replace(seen, dropped=f"opted out ({wish.refused})")
-        return replace(seen, listing=_as_ruled(page, todo.url, plan))
+        most = plan.pictures_of(todo.url)
+        return replace(seen, listing=_as_ruled(page, todo.url, plan), most_pictures=most)
     links = [] if wish.nofollow else _links(page, answer, todo.depth, plan)
     return replace(seen, links=links, dropped=_why_nothing(todo, page, links, wish.nofollow))
+
+
+def _unchanged(seen: Result, answer: Answer) -> Result:
+    """What has not changed may not be wanted any more all the same."""
+    word = opted_out(answer.headers) if seen.todo.kind != "page" else None
+    return replace(seen, dropped=f"opted out ({word})" if word else None)
 
 
 def _listed(listed: Listed, seen: Result, plan: Plan) -> Result:
@@ -81,7 +88,7 @@ def _as_ruled(page: Page, url: str, plan: Plan) -> Listing:
     listing = page.listing
     assert listing is not None
     columns = {**listing.columns, "permission": rules.permission} if rules.permission else listing.columns
-    return replace(listing, columns=columns, pictures=rules.pictures(listing.pictures))
+    return replace(listing, columns=columns, pictures=rules.pictures(listing.pictures)[: plan.pictures_of(url)])
 
 
 def _why_nothing(todo: Todo, page: Page, links: Sequence[Todo], nofollow: bool) -> str | None:
@@ -128,6 +135,8 @@ def _picture(todo: Todo, answer: Answer) -> tuple[Result, bytes | None]:
     """A picture's answer: its bytes as they came, unless they promise too many pixels."""
     seen = Result(todo, status=answer.status, tries=answer.tries, final_url=answer.url, etag=answer.header("etag"),
                   last_modified=answer.header("last-modified"))  # fmt: skip
+    if answer.status == 304:
+        return _unchanged(seen, answer), None
     if reason := _too_many_pixels(answer.body):
         return replace(seen, dropped=reason), None
     return seen, answer.body

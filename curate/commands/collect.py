@@ -23,24 +23,33 @@ def register(app: typer.Typer) -> None:
 
 def scrape_command(
     start: Annotated[
-        str,
+        str | None,
         typer.Argument(
-            metavar="URL|FILE",
-            help="A page, sitemap or feed of a site; or a file: URLs one a line, a sitemap, CSV or JSON lines.",
+            metavar="[URL|FILE]",
+            help="A page, sitemap or feed of a site; or a file: URLs one a line, a sitemap, CSV, JSON lines, Parquet."
+            " Left out: where the rules of --site begin.",
         ),
-    ],
+    ] = None,
     delay: Annotated[float, typer.Option(help="Seconds between two requests to a host; 0 only on this machine.")] = 0.5,
+    connections: Annotated[int, typer.Option(min=1, max=16, help="To a host at the same time.")] = 2,
+    rate_limit: Annotated[
+        str | None, typer.Option(metavar="SPEED", help="Bytes a second of all hosts together, such as 5MB/s.")
+    ] = None,
     allow_private: Annotated[
         bool, typer.Option("--allow-private", help="Allow addresses of private networks.")
     ] = False,
     max_listings: Annotated[int | None, typer.Option(min=1, help="Stop at so many listings; the rest waits.")] = None,
+    max_images: Annotated[
+        int | None,
+        typer.Option("--max-images-per-listing", min=1, help="Of each listing only the first pictures; default: all."),
+    ] = None,
     depth: Annotated[
         int, typer.Option(min=0, help="Links to follow from a start page; further pages of a list are free.")
     ] = 2,
     contact: Annotated[str | None, typer.Option(help="Whom a site may write to; default: from workspace.yaml.")] = None,
     marketplace: Annotated[str | None, typer.Option(help="Name of the marketplace, instead of what pages say.")] = None,
     refresh: Annotated[
-        bool, typer.Option("--refresh", help="Look at lists and listings again, by conditional requests.")
+        bool, typer.Option("--refresh", help="Look at lists, listings and pictures again, by conditional requests.")
     ] = False,
     site: Annotated[
         list[Path] | None,
@@ -56,7 +65,8 @@ def scrape_command(
     """Collect product listings and all their pictures from sites that allow it; run again it goes on where it was."""
     from curate.collect.extract import reader
     from curate.collect.fetch import Manners
-    from curate.collect.plan import Plan, rules_of
+    from curate.collect.pace import rate_of
+    from curate.collect.plan import Plan, rules_of, starts_of
     from curate.collect.preview import preview
     from curate.collect.scrape import finish, scrape
     from curate.collect.site import read_site
@@ -64,8 +74,11 @@ def scrape_command(
 
     here = open_workspace(workspace)
     own = [read_site(file) for file in site or ()]
-    manners = Manners(contact if contact is not None else here.config.contact, delay, allow_private)
-    plan = Plan(manners, max_listings, depth, marketplace, refresh, rules_of(own), reader(own))
+    contact = contact if contact is not None else here.config.contact
+    manners = Manners(contact, delay, connections, rate_of(rate_limit) if rate_limit else None, allow_private)
+    plan = Plan(
+        manners, max_listings, depth, marketplace, refresh, max_images, starts_of(own), rules_of(own), reader(own)
+    )
     if dry_run:
         for line in preview(start, plan):
             typer.echo(line)
@@ -73,7 +86,8 @@ def scrape_command(
     with here.lock("curate scrape"):
         done = scrape(here, start, plan)
         counts = {"listings": done.listings, "pictures": done.pictures, "failures": done.failures}
-        here.log("scrape", [], [here.table("listings"), here.table("pictures")], start=start, **counts)
+        begun = start or ", ".join(plan.start)
+        here.log("scrape", [], [here.table("listings"), here.table("pictures")], start=begun, **counts)
     typer.echo(f"{finish(done)} -> {here.table('listings')}")
 
 

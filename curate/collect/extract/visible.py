@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterator
+from functools import lru_cache
+from itertools import islice
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -69,10 +72,10 @@ def visible(page: Document, wanted: set[str]) -> Found:
         found.put("name", name)
     if heading is not None and wanted - {"name", "image"}:
         most = MOST_TAGS if wanted & {"price", "brand"} else FEW_TAGS
-        following = heading.xpath(f"following::*[position() <= {most}]")
+        following = list(islice(_behind(heading), most))
         if "price" in wanted:
             found.put("price", _price_among(following))
-        found.fields |= _labeled([heading, *heading.iterdescendants(), *following], wanted & _LABEL.keys())
+        found.fields |= _labeled([heading, *heading.iterdescendants("*"), *following], wanted & _LABEL.keys())
     if "image" in wanted and name:
         found.images = _pictures(page, name)
     return found
@@ -98,6 +101,14 @@ def _heading(page: Document) -> tuple[Any, str | None]:
         return page.headings[0]
     name = without_site(page.title, page.meta("og:site_name"), page.url)
     return (page.headings[0][0] if page.headings else None), name
+
+
+def _behind(tag: Any) -> Iterator[Any]:
+    """The elements behind one, in the page's order: XPath's following axis, but only as far as somebody looks."""
+    while tag is not None:
+        for sibling in tag.itersiblings():
+            yield from sibling.iter("*")
+        tag = tag.getparent()
 
 
 def _bare(text: str | None) -> set[str]:
@@ -139,13 +150,8 @@ def _labeled(tags: list[Any], wanted: set[str]) -> dict[str, str]:
     """Values that bear a label: "Ref. 1002/710", <dt>Brand</dt><dd>…, Marke: <b>…</b>; of several the first."""
     found: dict[str, str] = {}
     for tag in tags:
-        text = tag.text
-        if not text or len(text) > 200 or tag.tag in _NO_LABEL or not isinstance(tag.tag, str):
-            continue
-        said = " ".join(text.split())
-        if not (2 < len(said) < 25 or (len(said) < 80 and _COLON.search(said))):
-            continue  # neither a label alone nor one with its value
-        if not _ANY_LABEL.match(said):
+        said = _label_in(tag.text) if tag.text else None
+        if said is None or tag.tag in _NO_LABEL:
             continue
         for name in wanted - found.keys():
             label = _LABEL[name].match(said)
@@ -153,6 +159,17 @@ def _labeled(tags: list[Any], wanted: set[str]) -> dict[str, str]:
             if value and (kept := _checked(name, value)):
                 found[name] = kept
     return found
+
+
+@lru_cache(maxsize=8192)  # the pages of a site say mostly the same beside their product
+def _label_in(text: str) -> str | None:
+    """The text in one line, if it begins with a label: alone, or with its value behind it."""
+    if len(text) > 200:
+        return None
+    said = " ".join(text.split())
+    if not (2 < len(said) < 25 or (len(said) < 80 and _COLON.search(said))):
+        return None
+    return said if _ANY_LABEL.match(said) else None
 
 
 def _beside(tag: Any, label: str) -> str | None:

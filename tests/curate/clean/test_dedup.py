@@ -324,7 +324,7 @@ def test_looking_for_pairs_of_new_pictures_gives_what_looking_for_all_gives(seed
     before, _ = find_pairs(old, seen_as, Path("/nowhere"), 8)
     whole, _ = find_pairs(frame, seen_as, Path("/nowhere"), 8)
     found, _ = find_pairs(frame, seen_as, Path("/nowhere"), 8, before=before, searched=set(old["image_id"]))
-    assert 0 < len(before)
+    assert len(before) > 0
     assert len(before) < len(whole) or new == 0
     pd.testing.assert_frame_equal(found, whole)
 

@@ -172,6 +172,7 @@ def test_ctrl_c_finishes_what_is_in_flight_writes_the_tables_and_says_how_to_go_
     out, err = running.communicate(timeout=30)
     assert (running.returncode, out) == (130, "")
     assert err.splitlines()[-1].startswith("stopped with ")
+    assert "stopping: what is in flight is finished first; Ctrl-C again stops at once" in err
     assert "Run the same command again to go on" in err
     assert hashlib.sha256(good.body).hexdigest() in {image_id for *_, image_id in shown(workspace)}
     site.replies["/i/3-1.jpg"] = good

@@ -17,10 +17,11 @@ import pytest
 from aiohttp.abc import AbstractResolver
 from PIL import Image
 
-import curate.collect.fetch as fetch
+import curate.collect.addresses as addresses
 import curate.collect.scrape as module
+from curate.collect.addresses import is_private
 from curate.collect.export import export_here
-from curate.collect.fetch import Failed, Fetcher, Manners, is_private, open_session
+from curate.collect.fetch import Failed, Fetcher, Manners, open_session
 from curate.collect.plan import Plan
 from curate.collect.robots import FRESH, LONGEST, Robots, wishes
 from curate.collect.scrape import scrape
@@ -322,7 +323,7 @@ def test_a_name_that_moves_into_the_private_network_gains_nothing(
     new_site: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """127.0.0.2 passes for a public address. What was checked is what is connected to, however the name answers next."""
-    monkeypatch.setattr(fetch, "is_private", lambda ip: is_private(ip) and ip != "127.0.0.2")
+    monkeypatch.setattr(addresses, "is_private", lambda ip: is_private(ip) and ip != "127.0.0.2")
     public = new_site("127.0.0.2")
     port = int(public.url.rsplit(":", 1)[1])
     inside = new_site("127.0.0.1", port)
@@ -344,7 +345,7 @@ def test_a_name_that_moves_into_the_private_network_gains_nothing(
 def test_a_robots_txt_that_leads_into_the_private_network_forbids(
     workspace: Workspace, new_site: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fetch, "is_private", lambda ip: is_private(ip) and ip != "127.0.0.2")
+    monkeypatch.setattr(addresses, "is_private", lambda ip: is_private(ip) and ip != "127.0.0.2")
     monkeypatch.setattr(module, "is_private_host", lambda host: False)
     public, inside = new_site("127.0.0.2"), new_site()
     public.shop(1)

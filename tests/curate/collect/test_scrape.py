@@ -17,9 +17,11 @@ import pytest
 from typer.testing import CliRunner
 from whole import assert_whole, failures, shown
 
+import curate.collect.fetch as fetch
 from curate.cli import app
+from curate.collect.addresses import GuardedResolver, is_private
 from curate.collect.export import export_here
-from curate.collect.fetch import Manners, _GuardedResolver, is_private
+from curate.collect.fetch import Manners
 from curate.collect.plan import Plan
 from curate.collect.scrape import Crawled, finish, scrape
 from curate.collect.sources import start_urls
@@ -117,7 +119,7 @@ def test_links_are_followed_only_as_deep_as_asked(workspace: Workspace, site: An
     site.page("/2", '<a href="/3">3</a>')
     site.page("/3")
     crawl(workspace, site.url + "/", depth=2)
-    assert set(site.asked) == {"/robots.txt", "/", "/1", "/2"}
+    assert set(site.asked) == {"/robots.txt", "/.well-known/tdmrep.json", "/", "/1", "/2"}
 
 
 def test_a_listing_without_a_picture_says_so(workspace: Workspace, site: Any) -> None:
@@ -178,12 +180,15 @@ def test_requests_to_a_host_keep_their_distance(workspace: Workspace, site: Any)
     site.replies["/robots.txt"] = type(answer("/x"))(b"User-agent: *\nCrawl-delay: 0.2", "text/plain")
     crawl(workspace, f"{site.url}/list/0")
     pages = times[1:]  # after robots.txt
-    assert len(pages) == 5
+    assert len(pages) == 6
     assert min(b - a for a, b in itertools.pairwise(pages)) > 0.15  # the server sees them with a little jitter
 
 
 @pytest.mark.parametrize("form", ["seconds", "date"])
-def test_retry_after_is_waited_for(workspace: Workspace, site: Any, form: str) -> None:
+def test_retry_after_is_waited_for_and_a_person_is_told(
+    workspace: Workspace, site: Any, form: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(fetch, "LONG_WAIT", 0.5)
     site.shop(1, pictures=1)
     good = site.replies["/i/0-0.jpg"]
     times: list[float] = []
@@ -199,6 +204,7 @@ def test_retry_after_is_waited_for(workspace: Workspace, site: Any, form: str) -
     crawl(workspace, f"{site.url}/list/0")
     assert len(times) == 2
     assert times[1] - times[0] > 0.9
+    assert re.search(r"127.0.0.1:\d+ asks for a pause of [12] s \(HTTP 429\)", capsys.readouterr().err)
     assert len(shown(workspace)) == 1
 
 
@@ -299,10 +305,10 @@ def test_a_redirect_into_the_private_network_is_refused(
     workspace: Workspace, new_site: Callable[..., Any], name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """127.0.0.2 passes for a public address; where it redirects to is private as written or by what the name resolves to."""
-    import curate.collect.fetch as fetch
+    import curate.collect.addresses as addresses
     import curate.collect.scrape as module
 
-    monkeypatch.setattr(fetch, "is_private", lambda ip: is_private(ip) and ip != "127.0.0.2")
+    monkeypatch.setattr(addresses, "is_private", lambda ip: is_private(ip) and ip != "127.0.0.2")
     monkeypatch.setattr(module, "is_private_host", lambda host: False)
     public, private = new_site("127.0.0.2"), new_site()
     public.shop(1, pictures=1)
@@ -318,7 +324,7 @@ def test_a_redirect_into_the_private_network_is_refused(
 
 def test_a_name_that_resolves_to_a_private_address_is_refused_where_it_is_resolved() -> None:
     async def resolve() -> None:
-        await _GuardedResolver().resolve("localhost", 80)
+        await GuardedResolver().resolve("localhost", 80)
 
     with pytest.raises(OSError, match="localhost is the private address"):
         asyncio.run(resolve())

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from curate.collect.export import export_here
@@ -131,6 +135,51 @@ def test_a_file_that_cannot_be_read_gets_one_line(tmp_path: Path, name: str, dat
     (tmp_path / name).write_bytes(data)
     with pytest.raises(UserError, match=said):
         start_urls(str(tmp_path / name))
+
+
+def parquet(path: Path, **columns: Any) -> str:
+    pq.write_table(pa.table(columns), path)
+    return str(path)
+
+
+def test_a_file_may_be_parquet_whatever_it_is_called(tmp_path: Path) -> None:
+    urls = [f"https://a.example/{number}" for number in range(25_000)]
+    given = [urls[0], None, "", "ftp://b.example/", *urls]
+    file = parquet(tmp_path / "feed.txt", sku=[str(n) for n in range(len(given))], Link=given)
+    assert start_urls(file) == urls
+    file = parquet(tmp_path / "feed.parquet", url=pa.array(urls[:3] * 2).dictionary_encode())
+    assert start_urls(file) == urls[:3]
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ({"sku": ["1"], "title": ["x"]}, r"no column of addresses \(url, link, .*\); found sku, title"),
+        ({"url": [1, 2]}, "column url holds '1', which is no address"),
+        ({"url": ["x", "y"]}, "holds no URL"),
+        ({"url": pa.array([], pa.string())}, "holds no URL"),
+    ],
+)
+def test_a_parquet_file_without_addresses_gets_one_line(tmp_path: Path, columns: dict[str, Any], said: str) -> None:
+    file = parquet(tmp_path / "feed.parquet", **columns)
+    with pytest.raises(UserError, match=f"feed.parquet: {said}"):
+        start_urls(file)
+
+
+def test_a_parquet_file_that_is_cut_off_gets_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "feed.parquet"
+    parquet(file, url=["https://a.example/1"] * 100)
+    file.write_bytes(file.read_bytes()[:-20])
+    with pytest.raises(UserError, match=r"feed.parquet: cannot be read as Parquet"):
+        start_urls(str(file))
+
+
+def test_a_list_in_parquet_leaves_pyarrow_out_of_the_crawl(tmp_path: Path) -> None:
+    """It would double the memory of the crawling process."""
+    file = parquet(tmp_path / "feed.parquet", url=["https://a.example/1"])
+    code = "import sys; from curate.collect.sources import start_urls; print(start_urls(sys.argv[1]), 'pyarrow' in sys.modules)"
+    said = subprocess.run([sys.executable, "-c", code, file], capture_output=True, text=True, check=True)
+    assert said.stdout == "['https://a.example/1'] False\n"
 
 
 def test_a_source_error_names_the_line() -> None:
