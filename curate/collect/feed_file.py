@@ -242,6 +242,8 @@ def _in_words(error: str) -> str:
         return "no CSV (a quote that is never closed)"
     if "field larger than" in error:
         return "a cell of more than 131,072 characters"
+    if error.startswith("longer than"):
+        return error
     if "expected after" in error:
         return "no CSV (text after a closing quote; a quote inside a cell is written twice)"
     return f"no CSV ({error})"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from curate.collect.blobs import kind_of, name_of, put
@@ -16,7 +16,7 @@ from schemas.errors import Interrupted, UserError
 from schemas.progress import progress
 from schemas.storage import Storage
 
-ENDINGS = {".jpg", ".jpeg", ".jpe", ".png", ".webp", ".gif", ".avif", ".bmp", ".tif", ".tiff", ".jp2"}
+_OTHERS = (b"BM", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP  ")  # BMP, TIFF, JPEG 2000: kept as they are, and named .bin
 MOST_BYTES = 20_000_000
 AT_ONCE = 256  # files whose outcome one transaction takes
 Read = Callable[[str], bytes]  # the bytes at a place; raises OSError or NotTaken
@@ -82,7 +82,7 @@ def keep(storage: Storage, forgotten: Forgotten, place: str, read: Read) -> Got:
 
 def keep_bytes(storage: Storage, forgotten: Forgotten, place: str, data: bytes) -> Got:
     """Keep bytes that were read, unless they are no picture, too large, or forgotten on request."""
-    if reason := why_not(data, place):
+    if reason := why_not(data):
         return Got(place, dropped=reason)
     if forgotten.image(name_of(data)[0]):
         return Got(place, dropped="forgotten on request")
@@ -90,13 +90,13 @@ def keep_bytes(storage: Storage, forgotten: Forgotten, place: str, data: bytes) 
     return Got(place, image_id, blob, len(data))
 
 
-def why_not(data: bytes, place: str) -> str | None:
+def why_not(data: bytes) -> str | None:
     """Why bytes are not taken as a picture: `curate check` looks closer."""
     if len(data) > MOST_BYTES:
         return f"larger than {MOST_BYTES / 1e6:g} MB"
     if not data:
         return "empty"
-    if kind_of(data) is None and PurePosixPath(place).suffix.lower() not in ENDINGS:
+    if kind_of(data) is None and not data.startswith(_OTHERS):
         return f"not a picture (begins with {data[:16]!r})"
     return too_many_pixels(data)
 

@@ -53,6 +53,7 @@ class Entry:
     pictures: tuple[Picture, ...]
     line: int
     faults: tuple[str, ...] = ()  # why some of its pictures cannot be asked for
+    rows: int = 1  # of the source that say it
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ class Bad:
     line: int
     reason: str
     listing_id: str | None = None
+    rows: int = 1
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,7 @@ class Counts:
     bad: int = 0
     forgotten: int = 0
     joined: int = 0  # rows that only add pictures to the listing above them
+    faults: int = 0  # pictures that cannot be asked for
     reasons: list[str] = field(default_factory=list)  # of the first bad rows
 
 
@@ -113,7 +116,8 @@ class Intake:
         try:
             with transaction(self.db):
                 for entry in entries:
-                    self.counts.rows += 1
+                    self.counts.rows += entry.rows
+                    self.counts.joined += entry.rows - 1
                     self._bad(entry) if isinstance(entry, Bad) else self._entry(entry)
         except BaseException:
             self.counts = before
@@ -135,6 +139,7 @@ class Intake:
             self._gallery(entry)
         for picture in entry.pictures:
             self._picture(entry, picture)
+        self.counts.faults += len(entry.faults)
         for place, reason in enumerate(entry.faults, start=1):
             self._fail(f"{self.source}#{entry.line}/{place}", reason, entry.marketplace, entry.listing_id)
         kind = "new" if there is None else "same" if there["etag"] == digest else "changed"
@@ -226,6 +231,16 @@ class Intake:
             f"SELECT count(*) FROM frontier WHERE kind = 'listing' AND fetched_at < ? AND marketplace IN ({marks})",
             self.at,
             *self.marketplaces,
+        )
+
+    def pictures(self) -> int:
+        """Pictures that are there of the listings that this run read."""
+        return self._one(
+            "SELECT count(DISTINCT p.image_id) FROM frontier l JOIN gallery g USING (marketplace, listing_id)"
+            " JOIN frontier p ON p.url = g.url AND p.state IN ('done', 'stale') WHERE l.kind = 'listing'"
+            " AND l.final_url = ? AND l.fetched_at = ?",
+            self.source,
+            self.at,
         )
 
     def _one(self, query: str, *values: object) -> int:
