@@ -17,6 +17,7 @@ from schemas.progress import progress
 from schemas.storage import Storage
 
 _OTHERS = (b"BM", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP  ")  # BMP, TIFF, JPEG 2000: kept as they are, and named .bin
+ENDINGS = {".jpg", ".jpeg", ".jpe", ".png", ".webp", ".gif", ".avif", ".bmp", ".tif", ".tiff", ".jp2"}
 MOST_BYTES = 20_000_000
 AT_ONCE = 256  # files whose outcome one transaction takes
 Read = Callable[[str], bytes]  # the bytes at a place; raises OSError or NotTaken

@@ -51,7 +51,7 @@ class Entry:
     listing_id: str
     columns: dict[str, Any]
     pictures: tuple[Picture, ...]
-    line: int
+    line: int | str  # where it stands in the source
     faults: tuple[str, ...] = ()  # why some of its pictures cannot be asked for
     rows: int = 1  # of the source that say it
 
@@ -60,7 +60,7 @@ class Entry:
 class Bad:
     """A row that cannot be used, and why."""
 
-    line: int
+    line: int | str
     reason: str
     listing_id: str | None = None
     rows: int = 1
@@ -151,12 +151,18 @@ class Intake:
             seller and self.forgotten.seller(seller)
         )
 
-    def _again(self, entry: Entry, same: bool, line: int) -> None:
+    def _again(self, entry: Entry, same: bool, line: int | str) -> None:
         """A second row of one listing in one run."""
         if same:
             self.counts.repeated += 1
             return
-        self._bad(Bad(entry.line, f"another listing on line {line} has the same id", entry.listing_id))
+        self._bad(
+            Bad(
+                entry.line,
+                f"another listing ({'line ' if isinstance(line, int) else ''}{line}) has the same id",
+                entry.listing_id,
+            )
+        )
 
     def _write(self, key: str, entry: Entry, digest: str) -> None:
         data = json.dumps(entry.columns, ensure_ascii=False)
@@ -202,7 +208,7 @@ class Intake:
     def _bad(self, bad: Bad) -> None:
         self.counts.bad += 1
         if len(self.counts.reasons) < 3:
-            self.counts.reasons.append(f"line {bad.line}: {bad.reason}")
+            self.counts.reasons.append(f"{'line ' if isinstance(bad.line, int) else ''}{bad.line}: {bad.reason}")
         self._fail(f"{self.source}#{bad.line}", bad.reason, self.source, bad.listing_id)
 
     def _fail(self, url: str, reason: str, marketplace: str, listing_id: str | None) -> None:

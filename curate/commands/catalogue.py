@@ -6,15 +6,17 @@ from typing import Annotated
 
 import typer
 
-from curate.commands.options import WorkspaceOption
+from curate.commands.options import TaskOption, WorkspaceOption
 
 
 def add_to(group: typer.Typer) -> None:
     """Add them to the group `import`."""
     group.command("feed")(import_feed_command)
+    group.command("abo")(import_abo_command)
+    group.command("s3")(import_s3_command)
+    group.command("parquet")(import_parquet_command)
 
 
-MarketplaceOption = Annotated[str | None, typer.Option(help="Name of the marketplace.")]
 LicenseOption = Annotated[str | None, typer.Option(help="License of texts and pictures, kept with every listing.")]
 PermissionOption = Annotated[str | None, typer.Option(help="Why you may use them, kept with every listing.")]
 
@@ -67,3 +69,87 @@ def import_feed_command(
         done = import_feed(here, ask)
         here.log("import feed", [source], [here.table("listings")], rows=done.counts.rows, new=done.counts.new)
     typer.echo(f"{finish(done)} -> {here.table('listings')}")
+
+
+def import_abo_command(
+    folder: Annotated[
+        Path, typer.Argument(help="Folder of Amazon Berkeley Objects: listings/ and images/, or their tars.")
+    ],
+    product_type: Annotated[
+        list[str] | None,
+        typer.Option("--product-type", help="Only this one, e.g. CELLULAR_PHONE_CASE; may be repeated."),
+    ] = None,
+    small: Annotated[
+        bool, typer.Option("--small", help="Pictures of images/small (256 px), not the originals.")
+    ] = False,
+    weak: Annotated[
+        list[str] | None,
+        typer.Option(help="Classes of what sellers say: pattern=map.yaml, style=…, color=…; may be repeated."),
+    ] = None,
+    permission: PermissionOption = None,
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Take in Amazon Berkeley Objects from your disk: listings, pictures, license, weak labels. Nothing is fetched."""
+    from curate.collect.abo import Ask, import_abo
+    from curate.collect.outcome import finish
+    from curate.collect.value_map import read_weak
+    from curate.workspace import open_workspace
+
+    here = open_workspace(workspace)
+    ask = Ask(folder, tuple(product_type or ()), small, read_weak(weak or ()), permission)
+    with here.lock("curate import abo"):
+        done = import_abo(here, ask)
+        here.log("import abo", [folder], [here.table("listings")], listings=done.counts.rows, pictures=done.pictures)
+    for note in done.notes:
+        typer.echo(note)
+    typer.echo(f"{finish(done)} -> {here.table('listings')}")
+
+
+def import_s3_command(
+    where: Annotated[str, typer.Argument(metavar="S3://BUCKET/PREFIX", help="Pictures, flat or one folder a class.")],
+    truth: Annotated[bool, typer.Option(help="Folder names are known classes of the task.")] = True,
+    marketplace: Annotated[str | None, typer.Option(help="Name of the marketplace; default: the bucket's.")] = None,
+    task: TaskOption = None,
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Take in the pictures of a bucket, many at once; run again it goes on and reads only what is new or changed."""
+    from curate.collect.bucket import import_bucket
+    from curate.collect.outcome import finish
+    from curate.workspace import open_workspace
+
+    here = open_workspace(workspace)
+    with here.lock("curate import s3"):
+        done = import_bucket(here, where, task, truth, marketplace)
+        here.log("import s3", [where], [here.table("pictures")], listings=done.counts.rows, pictures=done.pictures)
+    typer.echo(f"{finish(done)} -> {here.table('pictures')}")
+
+
+def import_parquet_command(
+    where: Annotated[
+        str,
+        typer.Argument(metavar="FILE|FOLDER|S3://…", help="Parquet with a column of picture bytes, or {bytes, path}."),
+    ],
+    image_column: Annotated[str | None, typer.Option(help="Column of pictures; default: found by its bytes.")] = None,
+    label_column: Annotated[
+        str | None, typer.Option(help="Column of known classes, which become TRUTH of the task.")
+    ] = None,
+    map_file: Annotated[
+        Path | None, typer.Option("--map", help="YAML: what values of the label column are which class key.")
+    ] = None,
+    marketplace: Annotated[str, typer.Option(help="Name of the marketplace.")] = "local",
+    task: TaskOption = None,
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Take in pictures from Parquet, as Hugging Face keeps them; labels become known classes (TRUTH)."""
+    from curate.collect.outcome import finish
+    from curate.collect.parquet import Ask, import_parquet
+    from curate.collect.value_map import read_value_map
+    from curate.workspace import open_workspace
+
+    here = open_workspace(workspace)
+    values = read_value_map(map_file) if map_file else None
+    ask = Ask(where, image_column, label_column, task, marketplace, values)
+    with here.lock("curate import parquet"):
+        done = import_parquet(here, ask)
+        here.log("import parquet", [where], [here.table("pictures")], listings=done.counts.rows, pictures=done.pictures)
+    typer.echo(f"{finish(done)} -> {here.table('pictures')}")

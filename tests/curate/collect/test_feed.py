@@ -218,9 +218,9 @@ def test_the_same_row_twice_is_one_listing_and_another_with_its_id_says_so(
     (tmp_path / "feed.csv").write_text(as_csv([rows[0], rows[1], rows[0], {**rows[0], "title": "Otro"}]))
     done = take(workspace, tmp_path / "feed.csv")
     assert (done.counts.rows, done.counts.new, done.counts.repeated, done.counts.bad) == (4, 2, 1, 1)
-    assert reasons(workspace) == {"feed.csv#5": "another listing on line 2 has the same id"}
+    assert reasons(workspace) == {"feed.csv#5": "another listing (line 2) has the same id"}
     assert listings(workspace).loc["A0", "title"] == "Delantal 0"
-    with pytest.raises(Partial, match=r"1 rows not taken: line 5: another listing on line 2 has the same id"):
+    with pytest.raises(Partial, match=r"1 rows not taken: line 5: another listing \(line 2\) has the same id"):
         finish(done)
     (tmp_path / "feed.csv").write_text(as_csv(rows))
     take(workspace, tmp_path / "feed.csv")
