@@ -84,13 +84,12 @@ class AboFiles:
         """Lines of a text file, unpacked as they are read."""
         number = 0
         try:
-            for number, line in enumerate(self._raw_lines(name), start=1):
+            for line in self._raw_lines(name):
                 yield line
+                number += 1
         except (EOFError, gzip.BadGzipFile, zlib.error, UnicodeDecodeError) as error:
             what = "is cut off" if isinstance(error, EOFError) else f"is broken ({error})"
-            raise UserError(
-                f"{name}: {what} after line {number}; the tables stay as they were. Fetch it again"
-            ) from error
+            raise UserError(f"{name}: {what} after line {number}; no table has changed. Fetch it again") from error
 
     def _raw_lines(self, name: str) -> Iterator[str]:
         raw: io.RawIOBase | io.BufferedReader

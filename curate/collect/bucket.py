@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 
 from curate.collect.blobs import sweep
 from curate.collect.export import export_here
-from curate.collect.files import ENDINGS, read_files, read_local
+from curate.collect.files import ENDINGS, MOST_BYTES, read_files
 from curate.collect.folder import SPLIT_FOLDERS, check_classes
 from curate.collect.forgotten import Forgotten
 from curate.collect.intake import Entry, Intake, Picture
@@ -20,6 +20,7 @@ from curate.workspace import Workspace
 from schemas.errors import Interrupted, UserError
 from schemas.progress import progress
 from schemas.s3 import SCHEME, bucket_and_key, clear_errors, client
+from schemas.storage import read_place
 
 THREADS = 16  # objects read at once
 
@@ -60,10 +61,10 @@ def import_bucket(
             intake.take_all(_entries(db, bucket, prefix, marketplace or bucket, set(classes or ())))
         except KeyboardInterrupt:
             raise Interrupted("stopped; run the same command again to go on") from None
-        read_files(intake, workspace.storage, read_local, THREADS)
+        read_files(intake, workspace.storage, read_place, THREADS)
         export_here(workspace)
         known = write_truth(workspace, intake, asked.task, source) if asked and classes else Known()
-        return outcome_of(intake, known, found.others)
+        return outcome_of(intake, known, found.others, intake.gone())
 
 
 def _look(db: sqlite3.Connection, bucket: str, prefix: str) -> Found:
@@ -106,12 +107,14 @@ def _pages(bucket: str, prefix: str) -> Iterator[list[dict]]:
 
 def _entries(db: sqlite3.Connection, bucket: str, prefix: str, marketplace: str, classes: set[str]) -> Iterator[Entry]:
     last = ""
-    query = "SELECT key, etag, folder FROM temp.object WHERE key > ? ORDER BY key LIMIT 1000"
+    query = "SELECT key, etag, bytes, folder FROM temp.object WHERE key > ? ORDER BY key LIMIT 1000"
     line = 0
     while rows := db.execute(query, (last,)).fetchall():
         for row in rows:
             line += 1
             label = row["folder"] if row["folder"] in classes else None
             picture = Picture(f"{SCHEME}{bucket}/{row['key']}", row["etag"], label=label)
-            yield Entry(marketplace, row["key"], {"source": "s3"}, (picture,), line)
+            fits = row["bytes"] <= MOST_BYTES
+            fault = () if fits else (f"{row['key']} is larger than {MOST_BYTES / 1e6:g} MB",)
+            yield Entry(marketplace, row["key"], {"source": "s3"}, (picture,) if fits else (), line, fault)
         last = rows[-1]["key"]

@@ -19,6 +19,7 @@ from schemas.storage import Storage
 _OTHERS = (b"BM", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP  ")  # BMP, TIFF, JPEG 2000: kept as they are, and named .bin
 ENDINGS = {".jpg", ".jpeg", ".jpe", ".png", ".webp", ".gif", ".avif", ".bmp", ".tif", ".tiff", ".jp2"}
 MOST_BYTES = 20_000_000
+_TOO_LARGE = f"larger than {MOST_BYTES / 1e6:g} MB"
 AT_ONCE = 256  # files whose outcome one transaction takes
 Read = Callable[[str], bytes]  # the bytes at a place; raises OSError or NotTaken
 
@@ -78,6 +79,10 @@ def keep(storage: Storage, forgotten: Forgotten, place: str, read: Read) -> Got:
         return Got(place, dropped="no such file")
     except OSError as error:
         return Got(place, dropped=f"cannot be read ({error.strerror or error})"[:200])
+    except UserError as error:  # of S3
+        if not hasattr(error.__cause__, "response"):
+            raise  # it does not answer, or has no key for us: that holds for all
+        return Got(place, dropped=str(error).removeprefix(f"{place}: ")[:200])
     return keep_bytes(storage, forgotten, place, data)
 
 
@@ -94,7 +99,7 @@ def keep_bytes(storage: Storage, forgotten: Forgotten, place: str, data: bytes) 
 def why_not(data: bytes) -> str | None:
     """Why bytes are not taken as a picture: `curate check` looks closer."""
     if len(data) > MOST_BYTES:
-        return f"larger than {MOST_BYTES / 1e6:g} MB"
+        return _TOO_LARGE
     if not data:
         return "empty"
     if kind_of(data) is None and not data.startswith(_OTHERS):
@@ -105,14 +110,17 @@ def why_not(data: bytes) -> str | None:
 def read_local(place: str) -> bytes:
     """The bytes at `file:///path`, or at `s3://bucket/key`."""
     if place.startswith("s3://"):
-        from schemas.storage import read_place
+        from schemas.storage import Bucket
 
-        return read_place(place)
+        folder, _, name = place.rpartition("/")
+        if (Bucket(folder).size(name) or 0) > MOST_BYTES:
+            raise NotTaken(_TOO_LARGE)
+        return Bucket(folder).read(name)
     path = local_path(place)
     if path.is_dir():
         raise NotTaken("is a folder")
     if path.stat().st_size > MOST_BYTES:
-        raise NotTaken(f"larger than {MOST_BYTES / 1e6:g} MB")
+        raise NotTaken(_TOO_LARGE)
     return path.read_bytes()
 
 

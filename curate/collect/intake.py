@@ -239,6 +239,11 @@ class Intake:
             *self.marketplaces,
         )
 
+    def gone(self) -> int:
+        """Listings that an earlier run of this very source brought and that this run did not find."""
+        query = "SELECT count(*) FROM frontier WHERE kind = 'listing' AND fetched_at < ? AND final_url = ?"
+        return self._one(query, self.at, self.source)
+
     def pictures(self) -> int:
         """Pictures that are there of the listings that this run read."""
         return self._one(

@@ -137,7 +137,7 @@ def _opened(part: Part) -> Iterator[pq.ParquetFile]:
             path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="consenso-"))) / "part.parquet"
             _fetch(part.place, path)
         try:
-            yield stack.enter_context(pq.ParquetFile(path, pre_buffer=False))
+            yield stack.enter_context(pq.ParquetFile(path, pre_buffer=False, page_checksum_verification=True))
         except pa.ArrowException as error:
             said = str(error).splitlines()[0][:120]
             raise UserError(f"{part.place}: cannot be read as Parquet ({said}); what came before stays") from error
