@@ -239,6 +239,20 @@ TRUTH = Table(
     ),
 )
 
+WEAK_LABELS = Table(
+    "weak_labels",
+    ("image_id", "attribute", "language", "value", "source"),
+    "curate import abo",
+    (
+        _IMAGE_ID,
+        C("attribute", "string", "what the seller speaks of: pattern, style, color"),
+        C("language", "string", "BCP 47 language of the value; `und` where it is not said"),
+        C("value", "string", "as the seller wrote it"),
+        C("label", "string", "class key by the value map; missing = the map does not know the value", null=True),
+        C("source", "string", "where it is from: abo. A weak label is said of a product, unseen: it is never a LABEL"),
+    ),
+)
+
 HITS = Table(
     "hits",
     ("hit_id", "image_id"),
@@ -556,7 +570,8 @@ LEAKS = Table(
 )
 
 TABLES = (
-    LISTINGS, PICTURES, APPEARANCES, FAILURES, LOOKS, PAIRS, SKIPPED, CLUSTERS, CONFLICTS, DECISIONS, GOLD, TRUTH, HITS, VOTES, LABELS,
+    LISTINGS, PICTURES, APPEARANCES, FAILURES, LOOKS, PAIRS, SKIPPED, CLUSTERS, CONFLICTS, DECISIONS, GOLD, TRUTH, WEAK_LABELS,
+    HITS, VOTES, LABELS,
     GIVEN, EXCLUSIONS,
     SPLITS, MANIFEST, PREDICTIONS, SELECTION, WORKERS, AGREEMENT, CONFUSIONS, PACK, LEDGER, EMBEDDINGS,
     LEAKS,

@@ -1,4 +1,7 @@
-"""The crawl's memory as tables: LISTINGS, PICTURES, APPEARANCES, FAILURES. Run again it gives the same rows."""
+"""The crawl's memory as tables: LISTINGS, PICTURES, APPEARANCES, FAILURES. Run again it gives the same rows.
+
+All of them are written a piece at a time, so that a catalogue of a million rows takes no more memory than a small one.
+"""
 
 from __future__ import annotations
 
@@ -9,33 +12,44 @@ import signal
 import sqlite3
 import sys
 import threading
+from collections.abc import Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from curate.collect.merge import add_rows, joined, replace_rows
+from curate.collect.merge import join_rows
 from curate.workspace import Workspace, open_workspace
 from schemas.errors import UserError
 from schemas.tables import APPEARANCES, FAILURES, LISTINGS, PICTURES
 
+# Kinds of the frontier: page, product and picture are of the web; listing, file and row came in by an import.
 _SHOWN = """
-SELECT p.image_id, g.marketplace, g.listing_id, g.position, g.url, g.first_seen_at,
-       CASE WHEN p.dropped LIKE 'opted out%' THEN p.dropped END AS dropped
-FROM gallery g JOIN frontier p ON p.url = g.url AND p.kind = 'picture' AND p.state IN ('done', 'stale')
+SELECT p.image_id, g.marketplace, g.listing_id, g.position, coalesce(json_extract(p.data, '$.shown'), g.url) AS url,
+    g.first_seen_at, CASE WHEN p.dropped LIKE 'opted out%' THEN p.dropped END AS dropped
+FROM gallery g JOIN frontier p ON p.url = g.url AND p.kind IN ('picture', 'file') AND p.state IN ('done', 'stale')
+    AND p.image_id IS NOT NULL
 """
+_NAMED = "marketplace = ? AND listing_id = ? AND image_id = ?"
+_SHOWN_NOW = f"SELECT 1 FROM ({_SHOWN}) WHERE {_NAMED} LIMIT 1"
 _REPLACED = """
 SELECT p.image_id, g.marketplace, g.listing_id, g.position, g.url, p.first_seen_at, 'replaced' AS dropped
 FROM gallery g JOIN frontier p ON p.url > g.url || '#' AND p.url < g.url || '$' AND p.state = 'replaced'
 """  # $ is the letter behind #
+_REPLACED_NOW = f"SELECT 1 FROM ({_REPLACED}) WHERE {_NAMED} LIMIT 1"
+# Of several pages that show one listing, the first seen: SQLite takes the other columns from the row of min().
 _PRODUCTS = """
-SELECT f.*, count(g.url) AS shown, sum(p.state = 'failed') AS lost
+SELECT f.*, min(f.rowid) AS first, count(g.url) AS shown, sum(p.state = 'failed') AS lost
 FROM frontier f
 LEFT JOIN gallery g ON g.marketplace = f.marketplace AND g.listing_id = f.listing_id
 LEFT JOIN frontier p ON p.url = g.url
-WHERE f.kind = 'product' AND f.state IN ('done', 'stale')
-GROUP BY f.url ORDER BY f.first_seen_at, f.rowid
+WHERE f.kind IN ('product', 'listing') AND f.state IN ('done', 'stale')
+GROUP BY f.marketplace, f.listing_id ORDER BY first
 """
+_LISTED = """
+SELECT 1 FROM frontier WHERE kind = 'product' AND state IN ('done', 'stale') AND marketplace = ? AND listing_id = ?
+UNION ALL SELECT 1 FROM frontier WHERE kind = 'listing' AND url = ? LIMIT 1
+"""
+_FAILED = "state = 'failed' OR (dropped IS NOT NULL AND dropped NOT LIKE 'gone: %')"  # a gone listing says so itself
 
 
 def export_here(workspace: Workspace) -> dict[str, int]:
@@ -46,48 +60,92 @@ def export_here(workspace: Workspace) -> dict[str, int]:
 
 def export(workspace: Workspace, db: sqlite3.Connection) -> dict[str, int]:
     """Write the four tables; returns how many rows of each the crawl has. What `curate check` filled in PICTURES stays."""
-    pictures = PICTURES.frame(
-        dict(row)
-        for row in db.execute("SELECT DISTINCT image_id, blob, bytes FROM frontier WHERE image_id IS NOT NULL")
+    _write_pictures(workspace, db)
+    seen = {"listings": 0, "gone": 0}
+    join_rows(LISTINGS, workspace.table("listings"), _listings(db, seen), lambda row: not _is_listed(db, row))
+    appearances = workspace.table("appearances")
+    join_rows(
+        APPEARANCES, appearances, _appearances(db), lambda row: not _is_known(db, row), lambda row: _why_old(db, row)
     )
-    listings = LISTINGS.frame(_listings(db))
-    shown = {tuple(row)[:4]: dict(row) for query in (_REPLACED, _SHOWN) for row in db.execute(query)}
-    appearances = _with_earlier(workspace, APPEARANCES.frame(shown.values()), listings)
-    failures = FAILURES.frame(_failures(db))
-    add_rows(PICTURES, workspace.table("pictures"), pictures)
-    replace_rows(LISTINGS, workspace.table("listings"), listings)
-    APPEARANCES.write(appearances, workspace.table("appearances"))
-    FAILURES.write(failures, workspace.table("failures"))
-    gone = int(listings["dropped"].astype("string").str.startswith("gone: ").sum())
-    return {"listings": len(listings), "pictures": len(pictures), "failures": len(failures), "gone": gone}
+    join_rows(FAILURES, workspace.table("failures"), _failures(db), lambda _: False)  # they are of the frontier alone
+    return {
+        "listings": seen["listings"],
+        "pictures": _one(db, "SELECT count(DISTINCT image_id) FROM frontier"),
+        "failures": _one(db, f"SELECT count(*) FROM frontier WHERE kind IN ('page', 'product', 'picture') AND ({_FAILED})"),
+        "gone": seen["gone"],
+    }  # fmt: skip
 
 
-def _with_earlier(workspace: Workspace, now: pd.DataFrame, listings: pd.DataFrame) -> pd.DataFrame:
-    """What the crawl's listings show, and what the table says of others; a picture that a listing showed once stays its own."""
-    before = APPEARANCES.read_if_there(workspace.table("appearances"))
-    key, named = list(APPEARANCES.key), ["marketplace", "listing_id"]
-    before = before[~pd.MultiIndex.from_frame(before[key]).isin(pd.MultiIndex.from_frame(now[key]))]
-    crawled = pd.MultiIndex.from_frame(before[named]).isin(pd.MultiIndex.from_frame(listings[named]))
-    dropped = before["dropped"].astype(object).where(before["dropped"].notna() | ~crawled, "no longer shown")
-    return joined(before.assign(dropped=dropped), now)
+def _one(db: sqlite3.Connection, query: str) -> int:
+    return int(db.execute(query).fetchone()[0])
 
 
-def _listings(db: sqlite3.Connection) -> list[dict[str, Any]]:
-    """A row a listing; of several pages that show one listing, the first seen."""
-    rows: dict[tuple[str, str], dict[str, Any]] = {}
+def _timed(row: dict[str, Any], *names: str) -> dict[str, Any]:
+    """The row with times as times."""
+    return {**row, **{name: row[name] and datetime.fromisoformat(row[name]) for name in names}}
+
+
+def _write_pictures(workspace: Workspace, db: sqlite3.Connection) -> None:
+    """Add the pictures that are not in their table yet, if there are any."""
+    path = workspace.table("pictures")
+    db.execute("CREATE TEMP TABLE IF NOT EXISTS there (image_id TEXT PRIMARY KEY) WITHOUT ROWID")
+    db.execute("DELETE FROM temp.there")
+    for piece in PICTURES.batches(path, ["image_id"]):
+        db.execute("BEGIN")
+        db.executemany("INSERT OR IGNORE INTO temp.there VALUES (?)", zip(piece["image_id"].to_pylist(), strict=True))
+        db.execute("COMMIT")
+    new = (
+        "FROM frontier WHERE image_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM temp.there t WHERE t.image_id = "
+        "frontier.image_id) GROUP BY image_id"
+    )
+    if path.exists() and db.execute(f"SELECT 1 {new} LIMIT 1").fetchone() is None:
+        return
+    rows = db.execute(f"SELECT image_id, blob, bytes, min(rowid) AS first {new} ORDER BY first")
+    join_rows(PICTURES, path, ({"image_id": row[0], "blob": row[1], "bytes": row[2]} for row in rows))
+
+
+def _is_listed(db: sqlite3.Connection, row: Mapping[str, Any]) -> bool:
+    named = (row["marketplace"], row["listing_id"])
+    return db.execute(_LISTED, (*named, f"listing:{'/'.join(named)}")).fetchone() is not None
+
+
+def _appearances(db: sqlite3.Connection) -> Iterator[dict[str, Any]]:
+    """What listings show now, and pictures that others took the place of, unless they are shown elsewhere in the listing."""
+    yield from (_timed(dict(row), "first_seen_at") for row in db.execute(_SHOWN))
+    for row in db.execute(_REPLACED):
+        if db.execute(_SHOWN_NOW, _named(row)).fetchone() is None:
+            yield _timed(dict(row), "first_seen_at")
+
+
+def _is_known(db: sqlite3.Connection, row: Mapping[str, Any]) -> bool:
+    """Whether the gallery says how the listing and the picture go together: a changed order does not double it."""
+    return any(db.execute(query, _named(row)).fetchone() for query in (_SHOWN_NOW, _REPLACED_NOW))
+
+
+def _why_old(db: sqlite3.Connection, row: Mapping[str, Any]) -> str | None:
+    """Why an appearance of an earlier run does not count, that the gallery knows nothing of."""
+    return "no longer shown" if _is_listed(db, row) else None
+
+
+def _named(row: Mapping[str, Any] | sqlite3.Row) -> tuple[str, str, str]:
+    return row["marketplace"], row["listing_id"], row["image_id"]
+
+
+def _listings(db: sqlite3.Connection, seen: dict[str, int]) -> Iterator[dict[str, Any]]:
+    """A row a listing; `seen` counts them."""
     for row in db.execute(_PRODUCTS):
-        rows.setdefault(
-            (row["marketplace"], row["listing_id"]),
-            {
-                **{name: value for name, value in json.loads(row["data"]).items() if name in LISTINGS.names},
-                "marketplace": row["marketplace"],
-                "listing_id": row["listing_id"],
-                "first_seen_at": pd.Timestamp(row["first_seen_at"]),
-                "fetched_at": pd.Timestamp(row["fetched_at"]),
-                "dropped": _why_gone(row["dropped"]) or _why_bare(row["shown"], row["lost"]),
-            },
-        )
-    return list(rows.values())
+        gone = _why_gone(row["dropped"])
+        seen["listings"] += 1
+        seen["gone"] += bool(gone and gone.startswith("gone: "))
+        data = {name: value for name, value in json.loads(row["data"]).items() if name in LISTINGS.names}
+        yield {
+            **data,
+            "marketplace": row["marketplace"],
+            "listing_id": row["listing_id"],
+            "first_seen_at": datetime.fromisoformat(row["first_seen_at"]),
+            "fetched_at": datetime.fromisoformat(row["fetched_at"]),
+            "dropped": gone or _why_bare(row),
+        }
 
 
 def _why_gone(dropped: str | None) -> str | None:
@@ -95,17 +153,20 @@ def _why_gone(dropped: str | None) -> str | None:
     return dropped if dropped and dropped.startswith(("gone: ", "opted out")) else None
 
 
-def _why_bare(shown: int, lost: int | None) -> str | None:
-    if not shown:
-        return "no picture on its page"
-    return "none of its pictures could be had" if lost == shown else None
+def _why_bare(row: sqlite3.Row) -> str | None:
+    if not row["shown"]:
+        return "no picture on its page" if row["kind"] == "product" else "no usable picture in its row"
+    return "none of its pictures could be had" if row["lost"] == row["shown"] else None
 
 
-def _failures(db: sqlite3.Connection) -> list[dict[str, Any]]:
-    names = "url, kind, marketplace, listing_id, status, tries, dropped, fetched_at"
-    failed = "state = 'failed' OR (dropped IS NOT NULL AND dropped NOT LIKE 'gone: %')"  # a gone listing says so itself
-    rows = [dict(row) for row in db.execute(f"SELECT {names} FROM frontier WHERE {failed} ORDER BY url")]
-    return [{**row, "fetched_at": pd.Timestamp(row["fetched_at"])} for row in rows]
+def _failures(db: sqlite3.Connection) -> Iterator[dict[str, Any]]:
+    names = "kind, marketplace, listing_id, status, tries, dropped, fetched_at"
+    place = "coalesce(json_extract(CASE kind WHEN 'file' THEN data END, '$.shown'), url)"
+    last = None
+    for row in db.execute(f"SELECT {place} AS url, {names} FROM frontier WHERE {_FAILED} ORDER BY 1"):
+        if row["url"] != last:  # files of two folders may go by one name
+            yield _timed(dict(row), "fetched_at") | ({"kind": "picture"} if row["kind"] == "file" else {})
+        last = row["url"]
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from curate.collect.blobs import kind_of, put, sweep
+from curate.collect.files import ENDINGS
 from curate.collect.merge import add_rows, replace_rows
 from curate.workspace import Workspace, now
 from schemas.errors import Interrupted, UserError
@@ -18,7 +19,6 @@ from schemas.progress import progress
 from schemas.storage import Storage, overlapped
 from schemas.tables import APPEARANCES, LISTINGS, PICTURES, TRUTH
 
-ENDINGS = {".jpg", ".jpeg", ".jpe", ".png", ".webp", ".gif", ".avif", ".bmp", ".tif", ".tiff", ".jp2"}
 SPLIT_FOLDERS = {"train", "training", "val", "valid", "validation", "test"}  # hold class folders, are none
 MARKETPLACE = "local"
 

@@ -66,6 +66,9 @@ _LISTING = "marketplace || char(0) || listing_id"
 _NAMED = "marketplace = ? AND listing_id = ?"
 _PICTURES = " pictures"  # of one page, among the columns of its listing
 
+# Imports keep what is no web address in the same table: listings that they know, files, rows that they could not use.
+_OF_THE_WEB = ("page", "product", "picture")
+
 
 class Frontier:
     """The crawl's memory. Reading and writing use a connection each: a read never sees half of a write."""
@@ -87,9 +90,14 @@ class Frontier:
             for url in urls:
                 _add(db, Todo(url, "page", 0), host_of(url), None)
             db.execute(
-                "UPDATE frontier SET state = 'pending', tries = 0 WHERE state = 'failed' AND (later OR ?)", (refresh,)
+                "UPDATE frontier SET state = 'pending', tries = 0 WHERE state = 'failed' AND (later OR ?)"
+                f" AND kind IN {_OF_THE_WEB}",
+                (refresh,),
             )
-            db.execute("UPDATE frontier SET state = 'stale' WHERE state = 'done' AND (later OR ?)", (refresh,))
+            db.execute(
+                f"UPDATE frontier SET state = 'stale' WHERE state = 'done' AND (later OR ?) AND kind IN {_OF_THE_WEB}",
+                (refresh,),
+            )
 
     def next(self, host: str, taken: Collection[str], most: int) -> list[Todo]:
         """Up to `most` addresses of a host that nobody has taken: pictures first, so that listings get complete."""
@@ -114,7 +122,8 @@ class Frontier:
 
     def waiting(self) -> int:
         """How many addresses are not fetched yet, or to be looked at again."""
-        return sum(count for (_, state), count in self.counts().items() if state in ("pending", "stale"))
+        counts = self.counts().items()
+        return sum(n for (kind, state), n in counts if state in ("pending", "stale") and kind in _OF_THE_WEB)
 
     def counts(self) -> dict[tuple[str, str], int]:
         """How many addresses there are by kind and state."""

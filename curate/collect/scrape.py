@@ -26,7 +26,7 @@ from schemas.errors import Interrupted, Partial, UserError
 _REACHABLE = re.compile(r"[\x21-\x7e]+@[\x21-\x7e]+|https?://[\x21-\x7e]+")
 # What a person should know of: not the listings that are gone, which say so, nor links that robots.txt keeps us from.
 _ALARMING = ("dropped IS NOT NULL AND dropped NOT LIKE 'gone: %'"
-             " AND NOT (kind = 'page' AND depth > 0 AND dropped = 'forbidden by robots.txt')")  # fmt: skip
+             " AND kind NOT IN ('file', 'row') AND NOT (kind = 'page' AND depth > 0 AND dropped = 'forbidden by robots.txt')")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def scrape(
             raise UserError(
                 f"{workspace.root}: cannot be written ({error}); run the same command again to go on"
             ) from error
-        written = (tables or _export)(workspace)
+        written = (tables or write_tables)(workspace)
         rows = reader.execute(f"SELECT dropped FROM frontier WHERE {_ALARMING}")
         reasons = Counter(_kind_of_reason(row["dropped"]) for row in rows)
         waiting = frontier.waiting()
@@ -81,7 +81,7 @@ def finish(done: Crawled) -> str:
     return said + waiting + skipped
 
 
-def _export(workspace: Workspace) -> dict[str, int]:
+def write_tables(workspace: Workspace) -> dict[str, int]:
     """Write the tables in a process of its own, which ends with this one: pandas takes more memory than the whole crawl."""
     words = [sys.executable, "-m", "curate.collect.export", str(workspace.root)]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:

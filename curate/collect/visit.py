@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import re
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -13,12 +11,12 @@ from curate.collect.blobs import kind_of
 from curate.collect.extract import Listing, Page
 from curate.collect.fetch import PAGE_BYTES, PICTURE_BYTES, Answer, Failed, Fetcher, Headers
 from curate.collect.frontier import Result, Todo
+from curate.collect.pixels import too_many_pixels
 from curate.collect.plan import Plan, further_pages
 from curate.collect.robots import opted_out, wishes
 from curate.collect.sources import LIST_BYTES, Listed, SourceError, is_list, read_list
 
 LARGE_PAGE = 200_000  # bytes above which a page is read in a thread
-PIXELS = 50_000_000  # a picture of more is refused before anybody decodes it
 NOT_A_PAGE = "not a page"
 _NO_PAGE = re.compile(r"(image|video|audio|font)/|application/(pdf|zip|octet-stream|msword|vnd\.)")
 
@@ -137,40 +135,6 @@ def _picture(todo: Todo, answer: Answer) -> tuple[Result, bytes | None]:
                   last_modified=answer.header("last-modified"))  # fmt: skip
     if answer.status == 304:
         return _unchanged(seen, answer), None
-    if reason := _too_many_pixels(answer.body):
+    if reason := too_many_pixels(answer.body):
         return replace(seen, dropped=reason), None
     return seen, answer.body
-
-
-def _too_many_pixels(data: bytes) -> str | None:
-    """The reason when a picture's header promises more than PIXELS. Nothing is decoded: `curate check` says what is broken."""
-    size = _jpeg_size(data) or _size(data)
-    if size is None or size[0] * size[1] <= PIXELS:
-        return None
-    return f"more than {PIXELS / 1e6:g} million pixels"
-
-
-def _jpeg_size(data: bytes) -> tuple[int, int] | None:
-    """Width and height in a JPEG's first frame header; None for anything else. A tenth of the time that Pillow takes."""
-    at = 2 if data[:2] == b"\xff\xd8" else len(data)
-    while at + 9 <= len(data) and data[at] == 0xFF:
-        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4])
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            return int.from_bytes(data[at + 7 : at + 9]), int.from_bytes(data[at + 5 : at + 7])
-        at += 2 + length if marker != 0xFF else 1  # 0xFF may be repeated as padding
-    return None
-
-
-def _size(data: bytes) -> tuple[int, int] | None:
-    """Width and height by the header, read by Pillow; None when it cannot tell."""
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data)) as image:
-                return image.size
-    except Image.DecompressionBombError:
-        return PIXELS + 1, 1  # it says only that there are far too many
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError):
-        return None

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from curate.commands import imports
+from curate.commands import catalogue, imports
 from curate.commands.options import TaskOption, WorkspaceOption
 
 
@@ -18,6 +18,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group, name="import")
     group.command("folder")(import_folder_command)
     group.command("truth")(import_truth_command)
+    catalogue.add_to(group)
     imports.add_to(group)
 
 

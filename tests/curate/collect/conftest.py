@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import sys
 import threading
@@ -15,11 +14,10 @@ from pathlib import Path
 from socketserver import TCPServer
 from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent))
+from whole import photo
 
 
 @dataclass
@@ -57,6 +55,10 @@ class Site:
         self.replies[path] = Reply(data, "image/jpeg", **reply)
         return data
 
+    def serve(self, path: str, body: bytes, kind: str) -> None:
+        """Lay out anything else."""
+        self.replies[path] = Reply(body, kind)
+
     def product(self, path: str, sku: str, images: list[str], **more: Any) -> None:
         """Lay out a product page with JSON-LD."""
         offer = {"@type": "Offer", "price": "199.50", "priceCurrency": "MXN"}
@@ -80,15 +82,6 @@ class Site:
             self.asked.append(path)
             reply = self.replies.get(path, Reply(b"gone", status=404))
             return reply if isinstance(reply, Reply) else reply(self.asked.count(path))
-
-
-def photo(seed: int) -> bytes:
-    """A small JPEG that no other seed gives."""
-    rng = np.random.default_rng(seed)
-    small = Image.fromarray(rng.integers(0, 255, (6, 6, 3), dtype=np.uint8))
-    file = io.BytesIO()
-    small.resize((96, 96), Image.Resampling.BICUBIC).save(file, "JPEG")
-    return file.getvalue()
 
 
 def script(data: Any) -> str:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -114,3 +118,36 @@ def test_the_command_says_what_it_did(workspace: Workspace, tmp_path: Path) -> N
         app, ["import", "folder", str(folder), "-w", str(workspace.root)], catch_exceptions=False
     )
     assert result.stdout.startswith("1 pictures, 1 of them new; 1 with a known class -> ")
+
+
+_DIES = """
+import os, signal
+from curate.collect import folder
+calls = 0
+def dying(*given, put=folder.put):
+    global calls
+    calls += 1
+    if calls == 4:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return put(*given)
+folder.put = dying
+"""
+
+
+def test_killed_it_goes_on_and_copies_nothing_twice(workspace: Workspace, tmp_path: Path) -> None:
+    folder = fill(tmp_path / "set", *(f"dots/{n}.jpg" for n in range(6)))
+    (tmp_path / "dies").mkdir()
+    (tmp_path / "dies" / "sitecustomize.py").write_text(_DIES)
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(tmp_path / "dies"), os.environ.get("PYTHONPATH", "")]),
+    }
+    words = ["import", "folder", str(folder), "-w", str(workspace.root)]
+    command = [sys.executable, "-m", "curate.cli", *words]
+    died = subprocess.run(command, capture_output=True, timeout=60, env=environment)
+    assert died.returncode == -signal.SIGKILL
+    first = {path: path.stat().st_mtime_ns for path in workspace.blobs.rglob("*.jpg")}
+    assert len(first) == 3
+    assert import_folder(workspace, folder).pictures == 6
+    assert {path: path.stat().st_mtime_ns for path in first} == first
+    assert len(APPEARANCES.read(workspace.table("appearances"))) == 6

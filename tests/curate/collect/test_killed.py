@@ -89,7 +89,7 @@ if point == "table":
     if exporting:
         os.environ["CRAWL"] = str(os.getppid())  # both die: the crawl holds the lock, the export writes
         from schemas.table import Table
-        Table.write = dying(Table.write)
+        Table.write_batches = dying(Table.write_batches)
 elif not exporting:
     from curate.collect import blobs, crawl, frontier, scrape
     if point == "rename":
@@ -105,7 +105,7 @@ elif not exporting:
     elif point == "sweep":
         scrape.sweep = dying(scrape.sweep)
     elif point == "export":
-        scrape._export = dying(scrape._export)
+        scrape.write_tables = dying(scrape.write_tables)
 """
 POINTS = {"sweep": (1,), "start": (1,), "rename": (1, 4), "blob": (1, 4), "row": (1, 3, 20), "commit": (1, 2, 3),
           "export": (1,), "table": (1, 2, 3, 4)}  # and at which of its occurrences  # fmt: skip

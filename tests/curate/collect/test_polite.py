@@ -22,10 +22,10 @@ import curate.collect.scrape as module
 from curate.collect.addresses import is_private
 from curate.collect.export import export_here
 from curate.collect.fetch import Failed, Fetcher, Manners, open_session
+from curate.collect.pixels import _jpeg_size
 from curate.collect.plan import Plan
 from curate.collect.robots import FRESH, LONGEST, Robots, wishes
 from curate.collect.scrape import scrape
-from curate.collect.visit import _jpeg_size
 from curate.workspace import Workspace
 from schemas.errors import UserError
 from schemas.tables import FAILURES, LISTINGS

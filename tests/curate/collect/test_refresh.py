@@ -84,7 +84,6 @@ def test_a_new_price_and_a_new_picture_come_in_and_the_old_picture_stays(workspa
     assert listings(workspace).loc["S0", "price"] == 99
     assert gallery(workspace) == [
         ("S0", 0, "new.jpg", None),
-        ("S0", 0, "0-0.jpg", "no longer shown"),
         ("S0", 1, "0-0.jpg", None),
     ]
     assert len(PICTURES.read(workspace.table("pictures"))) == 2

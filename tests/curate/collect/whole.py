@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from typing import Any
+
+import numpy as np
+from PIL import Image
 
 from curate.workspace import Workspace
 from schemas.tables import APPEARANCES, FAILURES, LISTINGS, PICTURES
@@ -43,3 +47,12 @@ def assert_whole(workspace: Workspace, site: Any) -> None:
     for image_id, blob in zip(pictures["image_id"], pictures["blob"], strict=True):
         assert hashlib.sha256((workspace.root / blob).read_bytes()).hexdigest() == image_id
     assert failures(workspace) == {}
+
+
+def photo(seed: int) -> bytes:
+    """A small JPEG that no other seed gives."""
+    rng = np.random.default_rng(seed)
+    small = Image.fromarray(rng.integers(0, 255, (6, 6, 3), dtype=np.uint8))
+    file = io.BytesIO()
+    small.resize((96, 96), Image.Resampling.BICUBIC).save(file, "JPEG")
+    return file.getvalue()
