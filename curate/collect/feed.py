@@ -135,11 +135,11 @@ def _entries(feed: Feed, ask: Ask, rows: Iterator[Row] | None = None) -> Iterato
 def _fetch(workspace: Workspace, db: sqlite3.Connection, manners: Manners) -> bool:
     """Fetch what pictures wait, by the manners of a crawl; whether a person stopped it."""
     with contextlib.closing(workspace.project()) as writer:
-        frontier = Pictures(db, writer)
+        plan = Plan(manners, rules=rules_of([]))
+        frontier = Pictures(db, writer, plan)
         frontier.start([])
         if not frontier.waiting():
             return False
-        plan = Plan(manners, rules=rules_of([]))
         check([], plan)
         return asyncio.run(Crawl(workspace.storage, frontier, plan).run())
 

@@ -80,7 +80,7 @@ class Frontier:
         ]
         known = reader.execute(
             f"SELECT host, count(*), count(DISTINCT CASE WHEN kind = 'product' THEN {_LISTING} END) FROM frontier"
-            " WHERE kind <> 'picture' AND fetched_at IS NOT NULL GROUP BY host"
+            " WHERE kind IN ('page', 'product') AND fetched_at IS NOT NULL GROUP BY host"
         )
         self.quota = Quota(plan, map(tuple, known), listings)
 
