@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from curate.collect.blobs import kind_of, put, sweep
+from curate.collect.blobs import kind_of, name_of, put, sweep
+from curate.collect.forgotten import Forgotten
 from curate.collect.merge import add_rows, replace_rows
 from curate.workspace import Workspace, now
 from schemas.errors import Interrupted, UserError
@@ -31,6 +32,7 @@ class Imported:
     truth: int
     skipped: int
     torn: int
+    forgotten: int
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class Found:
     truth: pd.DataFrame
     skipped: int  # files that are no pictures
     torn: int  # pictures filed under two classes: no truth is known
+    forgotten: int = 0  # files that the collection was told to forget
 
 
 def picture_files(folder: Path) -> Iterator[Path]:
@@ -78,6 +81,7 @@ def read_folder(
     task: str | None = None,
     classes: list[str] | None = None,
     link: bool = False,
+    forgotten: Forgotten | None = None,
 ) -> Found:
     """Take in every picture below `folder`: bytes into blobs now, rows returned for the tables.
 
@@ -87,7 +91,8 @@ def read_folder(
     ids: dict[str, tuple[str, int]] = {}
     shown: list[tuple[str, str]] = []
     labels: dict[str, set[str]] = {}
-    skipped = 0
+    skipped = kept_out = 0
+    forgotten = forgotten or Forgotten()
     files = list(picture_files(folder))
     try:
         for path in _counted(files):
@@ -95,9 +100,13 @@ def read_folder(
             if path.suffix.lower() not in ENDINGS and kind_of(data) is None:
                 skipped += 1
                 continue
+            place = (Path(folder.name) / path.relative_to(folder)).as_posix()
+            if forgotten and (forgotten.listing(MARKETPLACE, place) or forgotten.image(name_of(data)[0])):
+                kept_out += 1
+                continue
             image_id, blob = put(storage, data, path if link else None)
             ids[image_id] = (blob, len(data))
-            shown.append((image_id, (Path(folder.name) / path.relative_to(folder)).as_posix()))
+            shown.append((image_id, place))
             if classes and path.parent != folder and path.parent.name in classes:
                 labels.setdefault(image_id, set()).add(path.parent.name)
     except KeyboardInterrupt:
@@ -118,6 +127,7 @@ def read_folder(
         ),
         skipped,
         len(labels) - len(known),
+        kept_out,
     )
 
 
@@ -147,15 +157,17 @@ def import_folder(
         check_classes(named, asked.keys, str(folder), asked.task, hint)
     sweep(workspace.storage)
     classes = asked.keys if asked and named else None
-    found = read_folder(folder, workspace.storage, pd.Timestamp(now()), asked.task if asked else None, classes, link)
-    if not len(found.pictures):
+    forgotten = Forgotten.of(workspace)
+    name = asked.task if asked else None
+    found = read_folder(folder, workspace.storage, pd.Timestamp(now()), name, classes, link, forgotten)
+    if not len(found.pictures) and not found.forgotten:
         raise UserError(f"{folder}: holds no pictures ({', '.join(sorted(ENDINGS))} are taken)")
     new = add_rows(PICTURES, workspace.table("pictures"), found.pictures)
     add_rows(LISTINGS, workspace.table("listings"), found.listings)
     add_rows(APPEARANCES, workspace.table("appearances"), found.appearances)
     if asked and len(found.truth):
         replace_rows(TRUTH, workspace.of_task(asked.task, "truth"), found.truth)
-    return Imported(len(found.pictures), new, len(found.truth), found.skipped, found.torn)
+    return Imported(len(found.pictures), new, len(found.truth), found.skipped, found.torn, found.forgotten)
 
 
 def describe(done: Imported) -> str:
@@ -165,5 +177,6 @@ def describe(done: Imported) -> str:
         (done.truth, "with a known class"),
         (done.torn, "filed under two classes, so with none"),
         (done.skipped, "other files left alone"),
+        (done.forgotten, "left out, forgotten"),
     )
     return "; ".join(said + [f"{count} {what}" for count, what in notes if count])
