@@ -15,6 +15,7 @@ from curate.commands import (
     embed,
     export,
     extract,
+    forget,
     hits,
     label,
     layouts,
@@ -40,7 +41,7 @@ app = typer.Typer(
 )
 
 for stage in (
-    workspace, collect, extract, clean, embed, crowd, crowd_backup, people_of_crowd, recruit, layouts, hits, desk, label, people, paying, dataset, leaks, select, export, pack, report, demo,
+    workspace, collect, extract, clean, embed, crowd, crowd_backup, people_of_crowd, recruit, layouts, hits, desk, label, people, paying, dataset, leaks, select, export, pack, forget, report, demo,
 ):  # fmt: skip
     stage.register(app)
 

@@ -70,7 +70,7 @@ class Forgotten:
         return self.listing(marketplace, listing_id) or self.seller((attributes or {}).get("seller"))
 
     def _has(self, kind: str, *parts: str) -> bool:
-        there = self.hashes.get(kind)
+        there = self.hashes.get(kind, ())
         return bool(there) and hashed(self.salt, kind, *parts) in there
 
     def veil(self, text: str) -> str:

@@ -17,9 +17,9 @@ from typing import Any
 
 from curate.collect.blobs import name_of, put
 from curate.collect.fetch import PER_HOST, Fetcher, Stopped, open_session
+from curate.collect.forgotten import REASON, Forgotten
 from curate.collect.frontier import Frontier, Result, Todo, host_of
 from curate.collect.plan import Plan
-from curate.collect.forgotten import REASON, Forgotten
 from curate.collect.visit import visit
 from schemas.progress import progress
 from schemas.storage import Storage
@@ -32,9 +32,7 @@ PATIENCE = 0.25  # seconds that a result waits for others to be written with
 class Crawl:
     """One run over the frontier."""
 
-    def __init__(
-        self, storage: Storage, frontier: Frontier, plan: Plan, forgotten: Forgotten | None = None
-    ) -> None:
+    def __init__(self, storage: Storage, frontier: Frontier, plan: Plan, forgotten: Forgotten | None = None) -> None:
         self.storage, self.frontier, self.plan = storage, frontier, plan
         self.forgotten = forgotten or Forgotten()
         self.stop = asyncio.Event()

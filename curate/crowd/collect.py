@@ -194,9 +194,7 @@ def _write(project: sqlite3.Connection, task: str, read: Read, forgotten: Forgot
     return new, changed, int(read.over)
 
 
-def _note(
-    project: sqlite3.Connection, token: str, assignment: Mapping[str, Any], forgotten: Forgotten
-) -> None:
+def _note(project: sqlite3.Connection, token: str, assignment: Mapping[str, Any], forgotten: Forgotten) -> None:
     accepted = assignment.get("AcceptTime")
     project.execute(
         "INSERT INTO answer (assignment_id, token, worker_id, status, accepted_at, submitted_at, xml) "

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -108,7 +107,9 @@ class Texts:
 
     def is_report(self, path: Path) -> bool:
         """A page with pictures inside: nobody can tell which, so it goes and is made again."""
-        return bool(self.plan.images) and path.suffix.lower() in (".html", ".htm") and _PICTURE_INSIDE in path.read_bytes()
+        return (
+            bool(self.plan.images) and path.suffix.lower() in (".html", ".htm") and _PICTURE_INSIDE in path.read_bytes()
+        )
 
     def named(self, path: Path) -> bool:
         """A file that is called by a forgotten picture."""
@@ -171,16 +172,6 @@ def apply(path: Path, texts: Texts) -> None:
         write_bytes(path, data)
 
 
-def remove_exports(folders: list[Path]) -> None:
-    """Take exports away whole; what says of what they are goes last, so that a killed run finds them again."""
-    for folder in folders:
-        for path in sorted(folder.iterdir()):
-            if path.name in (DONE, UNDER_WAY):
-                continue
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-        shutil.rmtree(folder)
-
-
 def remove_bytes(workspace: Workspace, plan: Plan) -> Iterator[int]:
     """Take away originals and display copies, here and in S3; yields after each."""
     images = set(plan.images)
@@ -203,5 +194,5 @@ def _remove(workspace: Workspace, blob: str) -> None:
     if "://" in blob:
         folder, _, name = blob.rpartition("/")
         storage_at(folder).remove(name)
-    elif (workspace.root / blob).is_relative_to(workspace.root):
+    elif Path(os.path.normpath(workspace.root / blob)).is_relative_to(workspace.root):
         (workspace.root / blob).unlink(missing_ok=True)

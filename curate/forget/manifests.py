@@ -85,7 +85,9 @@ def follow(path: Path, ids: Mapping[str, str]) -> None:
     changed = meta.get(key) in ids
     column = "manifest_id" in schema.names
     if column:
-        changed = changed or bool(set(pc.unique(pq.read_table(path, columns=["manifest_id"])["manifest_id"]).to_pylist()) & set(ids))
+        changed = changed or bool(
+            set(pc.unique(pq.read_table(path, columns=["manifest_id"])["manifest_id"]).to_pylist()) & set(ids)
+        )
     if not changed:
         return
     meta |= {key: ids[meta[key]]} if meta.get(key) in ids else {}

@@ -45,7 +45,9 @@ class Plan:
     reason: str | None = None
     images: list[str] = field(default_factory=list)  # pictures that go
     listings: list[list[str]] = field(default_factory=list)  # listings that go, and are not taken in again
-    alone: list[list[str]] = field(default_factory=list)  # files of a folder import whose picture goes: their names may come again
+    alone: list[list[str]] = field(
+        default_factory=list
+    )  # files of a folder import whose picture goes: their names may come again
     sellers: list[str] = field(default_factory=list)
     shared: list[str] = field(default_factory=list)  # pictures of these listings that stay, as others show them
     copies: list[str] = field(default_factory=list)  # copies and twins that stay
@@ -54,12 +56,15 @@ class Plan:
     uploads: list[list[str]] = field(default_factory=list)  # place and key of display copies in S3
     bare: list[list[str]] = field(default_factory=list)  # listings that stay without a picture
     places: dict[str, list[Any]] = field(default_factory=dict)  # of shared: marketplace, listing_id, marketplaces
-    same: dict[str, str | None] = field(default_factory=dict)  # of copies whose kept picture goes: `dropped` from now on
+    same: dict[str, str | None] = field(
+        default_factory=dict
+    )  # of copies whose kept picture goes: `dropped` from now on
     clusters: dict[str, dict[str, Any]] = field(default_factory=dict)  # rows of CLUSTERS that change, by image_id
     renamed: dict[str, str] = field(default_factory=dict)  # cluster_ids that were the name of a picture that goes
     manifests: dict[str, str] = field(default_factory=dict)  # relative path of those that held one: their manifest_id
     newest: list[str] = field(default_factory=list)  # of them the manifest_ids of newest builds: their versions go up
     packs: list[str] = field(default_factory=list)  # finished packs that hold one
+    exports: list[str] = field(default_factory=list)  # in the workspace, from a manifest that held one
     rows: int = 0  # of all tables
 
     def __bool__(self) -> bool:
@@ -182,7 +187,9 @@ def _images(order: Order, world: _World, forgotten: Forgotten) -> set[str]:
     found = set()
     for said in order.images:
         if not _HEX.fullmatch(said):
-            raise UserError(f"--image {said}: an image_id is expected, 64 hex characters or at least the first 8 of one")
+            raise UserError(
+                f"--image {said}: an image_id is expected, 64 hex characters or at least the first 8 of one"
+            )
         matches = [i for i in world.images if i.startswith(said)]
         if len(matches) > 1:
             raise UserError(f"--image {said}: {len(matches)} pictures begin so; say more of it")
@@ -243,7 +250,9 @@ def _stand_ins(plan: Plan, workspace: Workspace) -> None:
         plan.same |= {i: None if i == heirs[gone] else SAME + heirs[gone] for i in left}
     _clusters(plan, workspace, heirs, pictures["phash64"].dropna().to_dict())
     seen = APPEARANCES.read_if_there(workspace.table("appearances"))
-    seen = seen[seen["image_id"].isin(plan.shared)].sort_values(["first_seen_at", "marketplace", "listing_id", "position"])
+    seen = seen[seen["image_id"].isin(plan.shared)].sort_values(
+        ["first_seen_at", "marketplace", "listing_id", "position"]
+    )
     for image, m, i in zip(seen["image_id"], seen["marketplace"], seen["listing_id"], strict=True):
         if (m, i) not in names:
             place = plan.places.setdefault(image, [m, i, []])
