@@ -69,6 +69,8 @@ class Survey:
                 said.append(_some(what, str(len(named)), named))
         for model in self.models:
             said.append(f"a model does not unlearn: {model}; train it again on the manifest of now")
+        if self.rows["splits"]:
+            said.append("ranks of the split have holes afterwards: `curate split` closes them")
         said += [f"{test}: make another with `curate qual create`" for test in self.tests]
         return [*said, *self.elsewhere]
 
