@@ -159,17 +159,19 @@ def test_tables_databases_and_notes_of_a_persons_own_are_cleaned_too(
 
 @pytest.mark.parametrize(
     "text",
-    ["    examples:\n      - {gone}\n      - {other}\n", "    examples: [{gone}]\n", "    examples:\n    - '{gone}'\n"],
+    [
+        "  examples:\n    - {gone}\n    - {other}\n",
+        "  examples: [{gone}]\n",
+        "  examples:\n  - '{gone}'\n",
+        "  examples: [{other}, {gone}]\n",
+    ],
 )
 def test_a_class_loses_the_picture_as_its_example(
     workspace: Workspace, ids: dict[str, str], curate: Curate, text: str
 ) -> None:
     path = workspace.root / "tasks" / "apron.yaml"
-    lines = path.read_text().splitlines(keepends=True)
-    at = next(number for number, line in enumerate(lines) if line.lstrip().startswith("- key:"))
-    indent = lines[at].index("-") + 2
-    block = "".join(" " * indent + line[4:] + "\n" for line in text.format(gone=ids["0"], other=ids["1"]).splitlines())
-    path.write_text("".join([*lines[: at + 1], block, *lines[at + 1 :]]))
+    block = text.format(gone=ids["0"], other=ids["1"])
+    path.write_text(path.read_text().replace("  examples: []\n", block, 1))
     assert ids["0"] in workspace.task().classes[0].examples
     curate("forget", "--image", ids["0"], "--yes")
     left = [ids["1"]] if "{other}" in text else []
@@ -197,7 +199,7 @@ def test_manifests_keep_their_line_of_descent_under_new_ids(
     assert set(built[0].rows["group_id"]) == {sorted(ids.values())[1]}, (
         "the group is called by the next of its pictures"
     )
-    assert "is not that of the content" not in curate("validate", str(workspace.manifest("apron")), code=1)
+    assert " 0 errors" in curate("validate", str(workspace.manifest("apron")))
 
 
 def test_a_pack_that_was_unfinished_stays_so_and_holds_nothing_of_it(
