@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -147,7 +147,7 @@ def clean_database(path: Path, forgotten: Forgotten, write: bool = True) -> int:
         return count
 
 
-def _names(forgotten: Forgotten):  # type: ignore[no-untyped-def]
+def _names(forgotten: Forgotten) -> Callable[[object], bool]:
     return lambda value: isinstance(value, str) and forgotten.names(value)
 
 

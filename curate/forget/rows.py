@@ -144,6 +144,12 @@ def kind_of(schema: pa.Schema) -> str:
     return (schema.metadata or {}).get(b"consenso.table", b"").decode()
 
 
+def table_of(path: Path) -> str:
+    """Which of our tables lies at a path; empty for another's."""
+    with opened(path) as file:
+        return kind_of(file.schema_arrow)
+
+
 def opened(path: Path) -> pq.ParquetFile:
     """A Parquet file, open. Raises TableError with the way out for one that is damaged."""
     import pyarrow as pa

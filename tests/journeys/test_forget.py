@@ -296,6 +296,7 @@ def test_a_killed_run_keeps_the_picture_out_from_its_first_moment(shop: Shop) ->
     assert start(shop, crash_at="forget-before-crawl").wait() == 137
     waiting = shop.curate("forget", "--image", shop.ids["train"], "--dry-run")
     assert "is not done yet" in waiting
+    shop.curate("scrape", shop.url, "--delay", "0", "--allow-private", "--refresh")
     said = shop.curate("forget")
     assert said.startswith("going on with what was begun at")
     assert mentions(shop.root, [shop.ids["test"], shop.ids["head"]]) == []

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 from photos import as_bytes, photo, save
-from PIL import Image
 
 from curate.cli import app
 from curate.workspace import Workspace
@@ -50,9 +49,3 @@ def ids(workspace: Workspace, tmp_path: Path, curate: Curate) -> dict[str, str]:
     curate("check")
     curate("dedup")
     return {path.stem: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
-
-
-def same_pixels(a: Path, b: Path) -> bool:
-    """Whether two files show the very same."""
-    with Image.open(a) as one, Image.open(b) as other:
-        return one.tobytes() == other.tobytes()

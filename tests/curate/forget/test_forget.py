@@ -251,7 +251,7 @@ def test_what_people_answered_about_other_pictures_of_a_hit_stays(
         project.execute("INSERT INTO answer VALUES ('A', 't', 'W', 'Approved', 1.0, 9.0, ?)", (xml,))
         write_votes(project, task, path)
         said = curate("forget", "--image", ids["0"], "--yes")
-        assert "out of reach: http://x keeps the HITs that name them" in said
+        assert "out of reach: http://x keeps HITs that name them" in said
         assert VOTES.read(path)["image_id"].tolist() == [ids["1"]]
         write_votes(project, task, path, again=True)
         assert VOTES.read(path)["image_id"].tolist() == [ids["1"]], "nor does it come back from the answers"
