@@ -15,6 +15,7 @@ from curate.commands import (
     embed,
     export,
     extract,
+    forget,
     hits,
     label,
     layouts,
@@ -41,7 +42,8 @@ app = typer.Typer(
 )
 
 for stage in (
-    workspace, storage, collect, extract, clean, embed, crowd, crowd_backup, people_of_crowd, recruit, layouts, hits, desk, label, people, paying, dataset, leaks, select, export, pack, report, demo,
+    workspace, storage, collect, extract, clean, embed, crowd, crowd_backup, people_of_crowd, recruit, layouts, hits, desk, label,
+    people, paying, dataset, leaks, select, export, pack, forget, report, demo,
 ):  # fmt: skip
     stage.register(app)
 

@@ -129,7 +129,23 @@ ALTER TABLE frontier ADD COLUMN etag TEXT;
 ALTER TABLE frontier ADD COLUMN last_modified TEXT
 """
 
-MIGRATIONS = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _VERSION_5, _VERSION_6)
+_VERSION_7 = """
+CREATE TABLE forgotten (           -- what must not come back (curate forget); nothing here can be read backwards
+    kind TEXT NOT NULL,            -- image, listing, seller
+    hash TEXT NOT NULL,            -- sha256 of the salt and the name
+    forgotten_at TEXT NOT NULL,    -- UTC, ISO 8601
+    forgotten_by TEXT NOT NULL,
+    reason TEXT,
+    rows INTEGER,                  -- of tables that went with the order
+    PRIMARY KEY (kind, hash)
+);
+CREATE TABLE forgetting (          -- salt: of all hashes; plan: what a run has still to take away, JSON; gone when it is done
+    name TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+)
+"""
+
+MIGRATIONS = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _VERSION_5, _VERSION_6, _VERSION_7)
 
 
 def open_project(path: Path) -> sqlite3.Connection:

@@ -91,6 +91,11 @@ class Bucket:
         with clear_errors(self.where, "PutObject"):
             self.client.put_object(Bucket=self.name, Key=key, Body=body, ContentType="image/jpeg")
 
+    def remove(self, key: str) -> None:
+        """Take a display copy away; one that is not there is no error."""
+        with self._clear("DeleteObject"):
+            self.client.delete_object(Bucket=self.name, Key=key)
+
     def address(self, key: str, seconds: int) -> str:
         """An address that opens one picture for so long; nothing is asked of S3."""
         with clear_errors(self.where, "a presigned address"):

@@ -569,10 +569,24 @@ LEAKS = Table(
     ),
 )
 
+FORGOTTEN = Table(
+    "forgotten",
+    ("kind", "hash"),
+    "curate forget",
+    (
+        C("kind", "string", "image, listing or seller"),
+        C("hash", "string", "sha256 of the workspace's salt and the name; what has this hash is not taken in again"),
+        C("forgotten_at", "time", "when"),
+        C("forgotten_by", "string", "who said so"),
+        C("reason", "string", "why, as a person gave it", null=True),
+        C("rows", "int32", "rows of all tables that went in that run", null=True),
+    ),
+)
+
 TABLES = (
     LISTINGS, PICTURES, APPEARANCES, FAILURES, LOOKS, PAIRS, SKIPPED, CLUSTERS, CONFLICTS, DECISIONS, GOLD, TRUTH, WEAK_LABELS,
     HITS, VOTES, LABELS,
     GIVEN, EXCLUSIONS,
     SPLITS, MANIFEST, PREDICTIONS, SELECTION, WORKERS, AGREEMENT, CONFUSIONS, PACK, LEDGER, EMBEDDINGS,
-    LEAKS,
+    LEAKS, FORGOTTEN,
 )  # fmt: skip

@@ -17,8 +17,9 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from curate.collect.blobs import put
+from curate.collect.blobs import name_of, put
 from curate.collect.fetch import Fetcher, open_session
+from curate.collect.forgotten import REASON, Forgotten
 from curate.collect.frontier import Frontier, Result, Todo, host_of
 from curate.collect.pace import Stopped
 from curate.collect.plan import Plan
@@ -34,8 +35,9 @@ PATIENCE = 0.25  # seconds that a result waits for others to be written with
 class Crawl:
     """One run over the frontier."""
 
-    def __init__(self, storage: Storage, frontier: Frontier, plan: Plan) -> None:
+    def __init__(self, storage: Storage, frontier: Frontier, plan: Plan, forgotten: Forgotten | None = None) -> None:
         self.storage, self.frontier, self.plan = storage, frontier, plan
+        self.forgotten = forgotten or Forgotten()
         self.stop = asyncio.Event()
         self.workers: dict[asyncio.Task[None], str] = {}  # and their hosts
         self.staff: Counter[str] = Counter()  # workers a host
@@ -109,10 +111,20 @@ class Crawl:
         while todo is not None:
             try:
                 result, data = await visit(self.fetcher, todo, self.plan)
+                result, data = self._unless_forgotten(result, data)
             except Stopped:
                 return
             await self._hand_in(result, data)
             todo = None if self.stop.is_set() else self._next(host)
+
+    def _unless_forgotten(self, result: Result, data: bytes | None) -> tuple[Result, bytes | None]:
+        """The same, or nothing but the reason where the collection was told to forget what came."""
+        shown = result.listing
+        if shown and self.forgotten.refuses(shown.marketplace, shown.listing_id, shown.columns.get("attributes")):
+            return Result(result.todo, REASON, status=result.status, tries=result.tries), None
+        if data is not None and self.forgotten and self.forgotten.image(name_of(data)[0]):
+            return Result(result.todo, REASON, status=result.status, tries=result.tries), None
+        return result, data
 
     async def _hand_in(self, result: Result, data: bytes | None) -> None:
         """Give a result to the writer; waits only while too much is held."""

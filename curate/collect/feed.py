@@ -141,7 +141,7 @@ def _fetch(workspace: Workspace, db: sqlite3.Connection, manners: Manners) -> bo
         if not frontier.waiting():
             return False
         check([], plan)
-        return asyncio.run(Crawl(workspace.storage, frontier, plan).run())
+        return asyncio.run(Crawl(workspace.storage, frontier, plan, Forgotten.read(db)).run())
 
 
 @contextmanager

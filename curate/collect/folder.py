@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from curate.collect.blobs import kind_of, put, sweep
+from curate.collect.blobs import kind_of, name_of, put, sweep
 from curate.collect.files import ENDINGS
+from curate.collect.forgotten import REASON, Forgotten
 from curate.collect.merge import add_rows, replace_rows
 from curate.workspace import Workspace, now
 from schemas.errors import Interrupted, UserError
@@ -32,6 +33,7 @@ class Imported:
     truth: int
     skipped: int
     torn: int
+    forgotten: int
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class Found:
     truth: pd.DataFrame
     skipped: int  # files that are no pictures
     torn: int  # pictures filed under two classes: no truth is known
+    forgotten: int = 0  # files that the collection was told to forget
 
 
 def picture_files(folder: Path) -> Iterator[Path]:
@@ -79,6 +82,7 @@ def read_folder(
     task: str | None = None,
     classes: list[str] | None = None,
     link: bool = False,
+    forgotten: Forgotten | None = None,
 ) -> Found:
     """Take in every picture below `folder`: bytes into blobs now, rows returned for the tables.
 
@@ -88,17 +92,21 @@ def read_folder(
     ids: dict[str, tuple[str, int]] = {}
     shown: list[tuple[str, str]] = []
     labels: dict[str, set[str]] = {}
-    skipped = 0
+    skipped = kept_out = 0
+    forgotten = forgotten or Forgotten()
     files = list(picture_files(folder))
     try:
-        keep = partial(_keep, storage, link)
+        keep = partial(_keep, storage, link, forgotten, folder)
         for path, kept in zip(files, overlapped(keep, _counted(files), storage.at_once), strict=True):
             if kept is None:
                 skipped += 1
                 continue
+            if isinstance(kept, str):
+                kept_out += 1
+                continue
             image_id, blob, size = kept
             ids[image_id] = (blob, size)
-            shown.append((image_id, (Path(folder.name) / path.relative_to(folder)).as_posix()))
+            shown.append((image_id, _listing_of(path, folder)))
             if classes and path.parent != folder and path.parent.name in classes:
                 labels.setdefault(image_id, set()).add(path.parent.name)
     except KeyboardInterrupt:
@@ -119,15 +127,25 @@ def read_folder(
         ),
         skipped,
         len(labels) - len(known),
+        kept_out,
     )
 
 
-def _keep(storage: Storage, link: bool, path: Path) -> tuple[str, str, int] | None:
-    """Take in one file: image_id, what `blob` says, bytes; None for one that is no picture."""
+def _keep(
+    storage: Storage, link: bool, forgotten: Forgotten, folder: Path, path: Path
+) -> tuple[str, str, int] | str | None:
+    """Take in one file: image_id, what `blob` says, bytes; REASON for a forgotten one, None for one that is no picture."""
     data = path.read_bytes()
     if path.suffix.lower() not in ENDINGS and kind_of(data) is None:
         return None
+    if forgotten and (forgotten.listing(MARKETPLACE, _listing_of(path, folder)) or forgotten.image(name_of(data)[0])):
+        return REASON
     return *put(storage, data, path if link else None), len(data)
+
+
+def _listing_of(path: Path, folder: Path) -> str:
+    """What a file of a folder is called as a listing: its path from the folder's own name on."""
+    return (Path(folder.name) / path.relative_to(folder)).as_posix()
 
 
 def _counted(files: list[Path]) -> Iterator[Path]:
@@ -156,15 +174,17 @@ def import_folder(
         check_classes(named, asked.keys, str(folder), asked.task, hint)
     sweep(workspace.storage)
     classes = asked.keys if asked and named else None
-    found = read_folder(folder, workspace.storage, pd.Timestamp(now()), asked.task if asked else None, classes, link)
-    if not len(found.pictures):
+    forgotten = Forgotten.of(workspace)
+    name = asked.task if asked else None
+    found = read_folder(folder, workspace.storage, pd.Timestamp(now()), name, classes, link, forgotten)
+    if not len(found.pictures) and not found.forgotten:
         raise UserError(f"{folder}: holds no pictures ({', '.join(sorted(ENDINGS))} are taken)")
     new = add_rows(PICTURES, workspace.table("pictures"), found.pictures)
     add_rows(LISTINGS, workspace.table("listings"), found.listings)
     add_rows(APPEARANCES, workspace.table("appearances"), found.appearances)
     if asked and len(found.truth):
         replace_rows(TRUTH, workspace.of_task(asked.task, "truth"), found.truth)
-    return Imported(len(found.pictures), new, len(found.truth), found.skipped, found.torn)
+    return Imported(len(found.pictures), new, len(found.truth), found.skipped, found.torn, found.forgotten)
 
 
 def describe(done: Imported) -> str:
@@ -174,5 +194,6 @@ def describe(done: Imported) -> str:
         (done.truth, "with a known class"),
         (done.torn, "filed under two classes, so with none"),
         (done.skipped, "other files left alone"),
+        (done.forgotten, "left out, forgotten"),
     )
     return "; ".join(said + [f"{count} {what}" for count, what in notes if count])

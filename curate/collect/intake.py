@@ -146,10 +146,7 @@ class Intake:
         setattr(self.counts, kind, getattr(self.counts, kind) + 1)
 
     def _is_forgotten(self, entry: Entry) -> bool:
-        seller = (entry.columns.get("attributes") or {}).get("seller")
-        return self.forgotten.listing(entry.marketplace, entry.listing_id) or bool(
-            seller and self.forgotten.seller(seller)
-        )
+        return self.forgotten.refuses(entry.marketplace, entry.listing_id, entry.columns.get("attributes"))
 
     def _again(self, entry: Entry, same: bool, line: int | str) -> None:
         """A second row of one listing in one run."""

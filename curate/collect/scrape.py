@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from curate.collect.addresses import is_loopback, is_private_host
 from curate.collect.blobs import sweep
 from curate.collect.crawl import Crawl
+from curate.collect.forgotten import REASON, Forgotten
 from curate.collect.frontier import Frontier
 from curate.collect.plan import Plan
 from curate.collect.sources import start_urls
@@ -25,7 +26,7 @@ from schemas.errors import Interrupted, Partial, UserError
 
 _REACHABLE = re.compile(r"[\x21-\x7e]+@[\x21-\x7e]+|https?://[\x21-\x7e]+")
 # What a person should know of: not the listings that are gone, which say so, nor links that robots.txt keeps us from.
-_ALARMING = ("dropped IS NOT NULL AND dropped NOT LIKE 'gone: %'"
+_ALARMING = (f"dropped IS NOT NULL AND dropped NOT LIKE 'gone: %' AND dropped <> '{REASON}'"
              " AND kind NOT IN ('file', 'row') AND NOT (kind = 'page' AND depth > 0 AND dropped = 'forbidden by robots.txt')")  # fmt: skip
 
 
@@ -39,6 +40,7 @@ class Crawled:
     gone: int  # listings that their site has no more
     reasons: Counter[str]  # of the failures that a person should know of
     waiting: int  # addresses not fetched yet
+    forgotten: int  # addresses whose listing or picture is not taken in again
     stopped: bool
 
 
@@ -56,7 +58,7 @@ def scrape(
         frontier = Frontier(reader, writer, plan)
         try:
             frontier.start(urls, plan.refresh)
-            stopped = asyncio.run(Crawl(workspace.storage, frontier, plan).run())
+            stopped = asyncio.run(Crawl(workspace.storage, frontier, plan, Forgotten.read(reader)).run())
         except (OSError, sqlite3.OperationalError) as error:  # of the disk: what the net does is a Failed address
             raise UserError(
                 f"{workspace.root}: cannot be written ({error}); run the same command again to go on"
@@ -65,19 +67,22 @@ def scrape(
         rows = reader.execute(f"SELECT dropped FROM frontier WHERE {_ALARMING}")
         reasons = Counter(_kind_of_reason(row["dropped"]) for row in rows)
         waiting = frontier.waiting()
-    return Crawled(**written, reasons=reasons, waiting=waiting, stopped=stopped)
+        kept_out = reader.execute("SELECT count(*) FROM frontier WHERE dropped = ?", (REASON,)).fetchone()[0]
+    return Crawled(**written, reasons=reasons, waiting=waiting, forgotten=kept_out, stopped=stopped)
 
 
 def finish(done: Crawled) -> str:
     """What a crawl brought, in one line. Raises Interrupted when it was stopped, Partial when something failed."""
     said = f"{done.listings} listings, {done.pictures} pictures" + (f"; {done.gone} are gone" if done.gone else "")
+    said += f"; {done.forgotten} addresses left out, forgotten" if done.forgotten else ""
     if done.stopped:
         raise Interrupted(f"stopped with {said}; {done.waiting} addresses wait. Run the same command again to go on")
     waiting = f"; {done.waiting} pages wait beyond the limit" if done.waiting else ""
     if done.reasons:
         reasons = ", ".join(f"{count} {reason}" for reason, count in done.reasons.most_common())
         raise Partial(f"{said}{waiting}; {sum(done.reasons.values())} failed: {reasons}. See failures.parquet")
-    skipped = f"; {done.failures} pages left alone, forbidden by robots.txt" if done.failures else ""
+    barred = done.failures - done.forgotten
+    skipped = f"; {barred} pages left alone, forbidden by robots.txt" if barred else ""
     return said + waiting + skipped
 
 

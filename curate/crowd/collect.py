@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from curate.crowd import budget, journal
 from curate.crowd.crash import crash_point
 from curate.database import transaction
+from curate.forgotten import Forgotten
 from curate.workspace import now
 from schemas.task import Task
 
@@ -98,6 +99,7 @@ def collect(
 
     HITs whose answers have all been read and judged are not read again unless `again`. What was earned goes into the ledger.
     """
+    forgotten = Forgotten.read(project)
     rows = project.execute(_WAITING, (task.task, requester.endpoint, again))
     waiting = [Waiting(**dict(row)) for row in rows]
     told = _told(requester, waiting)
@@ -122,7 +124,7 @@ def collect(
             block = list(pool.map(read, todo[start : start + BLOCK]))
             crash_point("collect-before-commit")
             with transaction(project):
-                found = [_write(project, task.task, one) for one in block]
+                found = [_write(project, task.task, one, forgotten) for one in block]
             crash_point("collect-after-commit")
             counts = [sum(column) for column in zip(counts, *found, strict=True)]
             step(len(block))
@@ -168,7 +170,7 @@ def _news(hit: Waiting, state: Mapping[str, Any] | None) -> bool:
     return (state["MaxAssignments"] - available - pending, completed) != (hit.answers, hit.judged)
 
 
-def _write(project: sqlite3.Connection, task: str, read: Read) -> tuple[int, int, int]:
+def _write(project: sqlite3.Connection, task: str, read: Read, forgotten: Forgotten) -> tuple[int, int, int]:
     """Note one HIT's answers and what they earned; returns how many are new, changed, and whether it is over (0 or 1)."""
     hit = read.hit
     before = dict(project.execute("SELECT assignment_id, status FROM answer WHERE token = ?", (hit.token,)).fetchall())
@@ -176,7 +178,7 @@ def _write(project: sqlite3.Connection, task: str, read: Read) -> tuple[int, int
     for a in read.assignments:
         identity, status, worker = a["AssignmentId"], a["AssignmentStatus"], a["WorkerId"]
         if before.get(identity) != status:
-            _note(project, hit.token, a)
+            _note(project, hit.token, a, forgotten)
             budget.settle(project, task, status, price, identity, hit.hit_id, worker)
     if read.over:
         rest = max(0, hit.max_assignments - max(len(read.assignments), hit.answers))
@@ -192,13 +194,14 @@ def _write(project: sqlite3.Connection, task: str, read: Read) -> tuple[int, int
     return new, changed, int(read.over)
 
 
-def _note(project: sqlite3.Connection, token: str, assignment: Mapping[str, Any]) -> None:
+def _note(project: sqlite3.Connection, token: str, assignment: Mapping[str, Any], forgotten: Forgotten) -> None:
     accepted = assignment.get("AcceptTime")
     project.execute(
         "INSERT INTO answer (assignment_id, token, worker_id, status, accepted_at, submitted_at, xml) "
         "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (assignment_id) DO UPDATE SET status = excluded.status",
         (
             assignment["AssignmentId"], token, assignment["WorkerId"], assignment["AssignmentStatus"],
-            accepted.timestamp() if accepted else None, assignment["SubmitTime"].timestamp(), assignment.get("Answer") or "",
+            accepted.timestamp() if accepted else None, assignment["SubmitTime"].timestamp(),
+            forgotten.without_answers(assignment.get("Answer") or ""),
         ),
     )  # fmt: skip

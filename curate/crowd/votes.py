@@ -165,7 +165,7 @@ def votes_of(answer: Mapping[str, Any] | sqlite3.Row, task: Task) -> list[dict[s
     fields = parse_answers(answer["xml"], answer["assignment_id"])
     images = json.loads(answer["images"])
     accepted, submitted = answer["accepted_at"], answer["submitted_at"]
-    share = None if accepted is None else (submitted - accepted) / len(images)
+    share = None if accepted is None else (submitted - accepted) / max(1, len(images))
     worker = answer["worker_id"]
     same = {
         "assignment_id": answer["assignment_id"],

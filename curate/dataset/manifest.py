@@ -194,18 +194,23 @@ def _versions(rows: pd.DataFrame, parent: Path | None, known: Mapping[str, Any])
 
 def _info(rows: pd.DataFrame, task: Task, made_by: str) -> dict[str, Any]:
     """How the manifest was made, and its counts."""
-    filled = (rows["split"] + " " + rows["label"])[rows["split_reason"] == "filled"]
     return {
         "made_by": made_by,
         "question_version": task.question_version,
         "taxonomy_version": task.taxonomy_version,
         "crowd": json.loads(task.crowd.model_dump_json(include={"assignments", "agree"})),
         "split": json.loads(task.split.model_dump_json()),
-        "counts": {
-            "pictures": len(rows),
-            "labeled": int(rows["label"].notna().sum()),
-            "dropped": int(rows["dropped"].notna().sum()),
-            "splits": {str(key): int(n) for key, n in rows["split"].value_counts().sort_index().items()},
-            "not_random_in": {str(key): int(n) for key, n in filled.value_counts().sort_index().items()},
-        },
+        "counts": counts_of(rows),
+    }
+
+
+def counts_of(rows: pd.DataFrame) -> dict[str, Any]:
+    """How many rows of a manifest there are of each kind, as its info says it."""
+    filled = (rows["split"] + " " + rows["label"])[rows["split_reason"] == "filled"]
+    return {
+        "pictures": len(rows),
+        "labeled": int(rows["label"].notna().sum()),
+        "dropped": int(rows["dropped"].notna().sum()),
+        "splits": {str(key): int(n) for key, n in rows["split"].value_counts().sort_index().items()},
+        "not_random_in": {str(key): int(n) for key, n in filled.value_counts().sort_index().items()},
     }

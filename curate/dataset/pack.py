@@ -200,7 +200,7 @@ def pack(plan: Plan, folder: Path, workers: int | None = None) -> Packed:
     folder = Path(folder)
     _check_folder(folder, plan.task)
     _check_originals(plan)
-    with _held(folder):
+    with held(folder):
         try:
             return _Packing(plan, folder, workers or cores()).go()
         except OSError as error:
@@ -242,7 +242,7 @@ def _check_originals(plan: Plan) -> None:
 
 
 @contextmanager
-def _held(folder: Path) -> Iterator[None]:
+def held(folder: Path) -> Iterator[None]:
     """The folder, made and held for this process alone; freed even by kill -9."""
     new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)

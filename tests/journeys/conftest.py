@@ -56,7 +56,18 @@ class Person:
 @pytest.fixture
 def person(tmp_path: Path) -> Iterator[Person]:
     """A person in an empty folder; what they started is ended with them."""
-    made = Person(tmp_path)
+    yield from somebody(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def founder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
+    """A person whose folder all tests of a file share: what one makes, the others copy."""
+    yield from somebody(tmp_path_factory.mktemp("founder"))
+
+
+def somebody(folder: Path) -> Iterator[Person]:
+    """A person, until their servers have ended as they should."""
+    made = Person(folder)
     yield made
     for server in made.servers:
         server.terminate()
