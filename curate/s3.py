@@ -93,7 +93,7 @@ class Bucket:
 
     def remove(self, key: str) -> None:
         """Take a display copy away; one that is not there is no error."""
-        with self._clear("DeleteObject"):
+        with clear_errors(self.where, "DeleteObject"):
             self.client.delete_object(Bucket=self.name, Key=key)
 
     def address(self, key: str, seconds: int) -> str:
