@@ -112,7 +112,7 @@ def test_a_page_is_no_list_and_a_list_skips_what_is_no_address() -> None:
         ("feed.csv", "título,url\nniño,https://a.example/1\n".encode("latin-1"), ["https://a.example/1"]),
         ("feed.tsv", b"link\tx\nhttps://a.example/1\t2\n", ["https://a.example/1"]),
         ("feed.jsonl", b'{"link": "https://a.example/1"}', ["https://a.example/1"]),
-        ("urls.txt.gz", gzip.compress(b"https://a.example/1\n"), ["https://a.example/1"]),
+        ("urls.txt.gz", gzip.compress(b"https://a.example/1\n", mtime=0), ["https://a.example/1"]),
     ],
 )  # fmt: skip
 def test_a_file_may_be_any_of_them(tmp_path: Path, name: str, data: bytes, urls: list[str]) -> None:
