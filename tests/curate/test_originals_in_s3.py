@@ -69,13 +69,20 @@ def test_a_picture_that_goes_away_during_a_check_is_a_row_with_a_reason(
     workspace: Workspace, pictures: pd.DataFrame
 ) -> None:
     PICTURES.write(pictures, workspace.table("pictures"))
-    APPEARANCES.write(APPEARANCES.empty(), workspace.table("appearances"))
+    seen = {
+        "marketplace": "local",
+        "listing_id": "1",
+        "url": "u",
+        "first_seen_at": pd.Timestamp("2026-11-30", tz="UTC"),
+    }
+    shown = APPEARANCES.frame({**seen, "position": at, "image_id": i} for at, i in enumerate(pictures["image_id"]))
+    APPEARANCES.write(shown, workspace.table("appearances"))
     looked, checked = check_workspace(workspace)
     assert looked == COUNT
     assert checked["dropped"].notna().sum() == 2
     twice = pd.concat([checked.iloc[:1].assign(image_id="f" * 64), checked], ignore_index=True)
-    seen = pd.Series(pd.Timestamp("2026-11-30", tz="UTC"), index=twice["image_id"])
-    dropped = drop_copies(workspace.root, twice, seen)["dropped"]
+    first = pd.Series(pd.Timestamp("2026-11-30", tz="UTC"), index=twice["image_id"])
+    dropped = drop_copies(workspace.root, twice, first)["dropped"]
     assert dropped.fillna("").str.startswith("same pixels as ").sum() == 1
 
 
