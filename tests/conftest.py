@@ -12,6 +12,7 @@ from hypothesis import settings
 
 from curate.tasks import add_task, make_task
 from curate.workspace import Config, Workspace, create_workspace
+from tests.waiting_s3 import WaitingS3
 
 ROOT = Path(__file__).parent.parent
 
@@ -72,6 +73,16 @@ def s3(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     yield "s3://shop-originals"
     bucket.objects.delete()
     bucket.delete()
+
+
+@pytest.fixture
+def slow_s3(s3: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[WaitingS3]:
+    """The S3 of `s3` behind a door that lets nobody in before four wait there: what asks one by one is found out."""
+    door = WaitingS3(os.environ["AWS_ENDPOINT_URL"])
+    monkeypatch.setenv("AWS_ENDPOINT_URL", door.url)
+    yield door
+    monkeypatch.setenv("AWS_ENDPOINT_URL", door.behind)
+    door.close()
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from curate.workspace import Workspace
+from schemas.storage import read_place
 from schemas.tables import APPEARANCES, FAILURES, LISTINGS, PICTURES
 
 
@@ -42,10 +43,10 @@ def assert_whole(workspace: Workspace, site: Any) -> None:
     assert sorted(listings["listing_id"]) == sorted({listing for listing, *_ in expected})
     pictures = PICTURES.read(workspace.table("pictures"))
     assert set(pictures["image_id"]) == {image_id for *_, image_id in expected}
-    on_disk = {path.relative_to(workspace.root).as_posix() for path in workspace.blobs.rglob("*") if path.is_file()}
-    assert on_disk == set(pictures["blob"])
+    kept = [workspace.storage.said(name) for name in workspace.storage.names("blobs/")]
+    assert sorted(kept) == sorted(pictures["blob"])
     for image_id, blob in zip(pictures["image_id"], pictures["blob"], strict=True):
-        assert hashlib.sha256((workspace.root / blob).read_bytes()).hexdigest() == image_id
+        assert hashlib.sha256(read_place(workspace.original(blob))).hexdigest() == image_id
     assert failures(workspace) == {}
 
 
