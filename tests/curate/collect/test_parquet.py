@@ -123,7 +123,7 @@ def test_a_damaged_row_group_stops_it_and_what_came_before_stays(workspace: Work
     pq.write_table(table, path, row_group_size=50, use_dictionary=False, write_page_checksum=True)
     data = bytearray(path.read_bytes())
     at = pq.read_metadata(path).row_group(1).column(0).data_page_offset
-    data[at + 400 : at + 500] = bytes(100)
+    data[at + 20_000 : at + 20_100] = bytes(100)
     path.write_bytes(bytes(data))
     with pytest.raises(UserError, match="row group 1 cannot be read"):
         take(workspace, path)
