@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import sqlite3
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from curate.collect.blobs import sweep
 from curate.collect.export import export_here
-from curate.collect.files import cannot_be_written, keep_bytes
+from curate.collect.files import can_go_on, keep_bytes
 from curate.collect.folder import check_classes
 from curate.collect.forgotten import Forgotten
 from curate.collect.intake import Entry, Got, Intake, Picture, batches
@@ -27,7 +26,7 @@ from curate.collect.parquet_columns import Columns, data_of, find_columns
 from curate.collect.value_map import alike
 from curate.database import transaction
 from curate.workspace import Workspace
-from schemas.errors import Interrupted, UserError
+from schemas.errors import UserError
 from schemas.progress import progress
 from schemas.s3 import SCHEME
 from schemas.storage import Storage
@@ -73,15 +72,10 @@ def import_parquet(workspace: Workspace, ask: Ask) -> Outcome:
         with _opened(parts[0]) as file:
             find_columns(file, ask.image_column, ask.label_column, parts[0].place)
     sweep(workspace.storage)
-    with contextlib.closing(workspace.project()) as db:
+    with can_go_on(workspace.storage), contextlib.closing(workspace.project()) as db:
         intake = Intake(db, ask.where, Forgotten.of(workspace))
-        try:
-            for part in parts:
-                _take(workspace, intake, part, ask)
-        except KeyboardInterrupt:
-            raise Interrupted("stopped; run the same command again to go on where it was") from None
-        except (OSError, sqlite3.OperationalError) as error:
-            raise cannot_be_written(workspace.storage, error) from error
+        for part in parts:
+            _take(workspace, intake, part, ask)
         export_here(workspace)
         known = write_truth(workspace, intake, asked.task, _source(ask)) if asked and ask.label_column else Known()
         return outcome_of(intake, known)
