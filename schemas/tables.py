@@ -19,7 +19,7 @@ SPLIT_NAMES = ("train", "val", "test", "unlabeled", "out")
 LISTINGS = Table(
     "listings",
     ("marketplace", "listing_id"),
-    "curate scrape",
+    "curate scrape` or `curate import",
     (
         C("marketplace", "string", "where it is sold, e.g. mx.example; a folder import is `local`"),
         C("listing_id", "string", "the marketplace's own id, else its URL; folder import: relative path"),
@@ -38,7 +38,7 @@ LISTINGS = Table(
         C(
             "source",
             "string",
-            "what its name was read from: json-ld, microdata, opengraph, data-layer, rules; or folder, feed",
+            "what its name was read from: json-ld, microdata, opengraph, data-layer, rules; or feed, abo, folder, s3, parquet",
         ),
         C("first_seen_at", "time", "when it first came in; never changes"),
         C("fetched_at", "time", "when it was last read"),
@@ -108,11 +108,15 @@ APPEARANCES = Table(
 FAILURES = Table(
     "failures",
     ("url",),
-    "curate scrape",
+    "curate scrape` or `curate import",
     (
-        C("url", "string", "what could not be fetched or used"),
-        C("kind", "string", "page, product or picture"),
-        C("marketplace", "string", "where it belongs"),
+        C(
+            "url",
+            "string",
+            "what could not be fetched or used; of a row of an import FILE#LINE, and /N for its Nth picture",
+        ),
+        C("kind", "string", "page, product, picture, or row of an import"),
+        C("marketplace", "string", "where it belongs; of a row that could not be used, its source"),
         C("listing_id", "string", "of the listing, for a picture", null=True),
         C("status", "int32", "HTTP status, when there was one", null=True),
         C("tries", "int32", "how often it was asked for"),

@@ -15,14 +15,14 @@ from typing import Any
 from curate.collect.abo_files import AboFiles
 from curate.collect.blobs import sweep
 from curate.collect.export import export_here
-from curate.collect.files import cannot_be_written, read_files
+from curate.collect.files import can_go_on, read_files
 from curate.collect.forgotten import Forgotten
 from curate.collect.intake import Bad, Entry, Intake, Picture, batches
 from curate.collect.known import Known
 from curate.collect.outcome import Outcome, outcome_of
 from curate.collect.weak import write_weak_labels
 from curate.workspace import Workspace
-from schemas.errors import Interrupted, UserError
+from schemas.errors import UserError
 from schemas.files import write_bytes
 from schemas.progress import progress
 
@@ -59,21 +59,14 @@ def import_abo(workspace: Workspace, ask: Ask) -> Outcome:
     if unknown:
         raise UserError(f"--weak {unknown[0]}: is none of {', '.join(WEAK)}")
     sweep(workspace.storage)
-    with AboFiles(ask.folder) as files, contextlib.closing(workspace.project()) as db:
+    with can_go_on(workspace.storage), AboFiles(ask.folder) as files, contextlib.closing(workspace.project()) as db:
         license = carry_license(workspace, files)
         intake = Intake(db, SOURCE, Forgotten.of(workspace))
-        try:
-            _read_images(db, files)
-            intake.take_all(_entries(db, files, ask, license))
-            if not intake.counts.rows:
-                raise UserError(
-                    f"{ask.folder}: holds no listing of product type {', '.join(ask.product_types) or 'any'}"
-                )
-            read_files(intake, workspace.storage, files.read)
-        except KeyboardInterrupt:
-            raise Interrupted("stopped; run the same command again to go on where it was") from None
-        except (OSError, sqlite3.OperationalError) as error:
-            raise cannot_be_written(workspace.storage, error) from error
+        _read_images(db, files)
+        intake.take_all(_entries(db, files, ask, license))
+        if not intake.counts.rows:
+            raise UserError(f"{ask.folder}: holds no listing of product type {', '.join(ask.product_types) or 'any'}")
+        read_files(intake, workspace.storage, files.read)
         export_here(workspace)
         notes = write_weak_labels(workspace, intake, ask.maps)
         notes += [] if license else ["no LICENSE file was found: `license` is empty"]

@@ -48,7 +48,7 @@ class AboFiles:
                     if member.isfile():
                         name = member.name.removeprefix("./")
                         self._members.setdefault(name, (handle, member.offset_data, member.size))
-                    archive.members = []  # else every header stays in memory
+                    archive.members = []  # type: ignore[attr-defined]  # else every header stays in memory
         except tarfile.TarError as error:
             raise UserError(f"{path}: cannot be read as a tar ({error}); fetch it again, or unpack it") from error
 

@@ -10,14 +10,14 @@ from pathlib import PurePosixPath
 
 from curate.collect.blobs import sweep
 from curate.collect.export import export_here
-from curate.collect.files import ENDINGS, MOST_BYTES, read_files
+from curate.collect.files import ENDINGS, MOST_BYTES, can_go_on, read_files
 from curate.collect.folder import SPLIT_FOLDERS, check_classes
 from curate.collect.forgotten import Forgotten
 from curate.collect.intake import Entry, Intake, Picture
 from curate.collect.known import Known, write_truth
 from curate.collect.outcome import Outcome, outcome_of
 from curate.workspace import Workspace
-from schemas.errors import Interrupted, UserError
+from schemas.errors import UserError
 from schemas.progress import progress
 from schemas.s3 import SCHEME, bucket_and_key, clear_errors, client
 from schemas.storage import read_place
@@ -46,7 +46,7 @@ def import_bucket(
         raise UserError(f"{where}: should look like s3://bucket/prefix; `curate import folder` takes a folder")
     bucket, prefix = bucket_and_key(where)
     source = f"{SCHEME}{bucket}/{prefix}".rstrip("/")
-    with contextlib.closing(workspace.project()) as db:
+    with can_go_on(workspace.storage), contextlib.closing(workspace.project()) as db:
         found = _look(db, bucket, prefix)
         if not found.pictures:
             raise UserError(f"{source}: holds no pictures ({', '.join(sorted(ENDINGS))} are taken)")
@@ -57,10 +57,7 @@ def import_bucket(
             check_classes(found.folders, classes, source, asked.task, hint)
         sweep(workspace.storage)
         intake = Intake(db, source, Forgotten.of(workspace))
-        try:
-            intake.take_all(_entries(db, bucket, prefix, marketplace or bucket, set(classes or ())))
-        except KeyboardInterrupt:
-            raise Interrupted("stopped; run the same command again to go on") from None
+        intake.take_all(_entries(db, bucket, prefix, marketplace or bucket, set(classes or ())))
         read_files(intake, workspace.storage, read_place, THREADS)
         export_here(workspace)
         known = write_truth(workspace, intake, asked.task, source) if asked and classes else Known()

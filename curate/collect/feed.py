@@ -19,7 +19,7 @@ from curate.collect.feed_columns import plan_columns, read_map
 from curate.collect.feed_file import Feed, Row, open_feed
 from curate.collect.feed_rows import Given, entries
 from curate.collect.fetch import Failed, Fetcher, Manners, open_session
-from curate.collect.files import cannot_be_written, read_files, read_local, reasons
+from curate.collect.files import can_go_on, read_files, read_local, reasons
 from curate.collect.forgotten import Forgotten
 from curate.collect.frontier import Frontier, Todo
 from curate.collect.intake import Bad, Counts, Entry, Intake, failed_pictures
@@ -75,7 +75,7 @@ class Pictures(Frontier):
         return [row["host"] for row in rows]
 
     def waiting(self) -> int:  # noqa: D102
-        return self.counts().get(("picture", "pending"), 0)
+        return self._one("SELECT count(*) FROM frontier WHERE state = 'pending' AND kind = 'picture'")
 
 
 def import_feed(workspace: Workspace, ask: Ask, tables: Callable[[Workspace], dict[str, int]] = write_tables) -> Fed:
@@ -83,17 +83,12 @@ def import_feed(workspace: Workspace, ask: Ask, tables: Callable[[Workspace], di
 
     A row whose content has changed updates its listing; listings that the feed names no more stay and are counted.
     """
-    sweep(workspace.storage)
-    with opened(ask) as feed, contextlib.closing(workspace.project()) as db:
+    with can_go_on(workspace.storage), opened(ask) as feed, contextlib.closing(workspace.project()) as db:
+        sweep(workspace.storage)
         intake = Intake(db, feed.name, Forgotten.of(workspace), ask.refresh)
-        try:
-            _take(intake, feed, ask)
-            read_files(intake, workspace.storage, read_local)
-            stopped = _fetch(workspace, db, ask.manners)
-        except KeyboardInterrupt:
-            raise Interrupted("stopped; run the same command again to go on where it was") from None
-        except (OSError, sqlite3.OperationalError) as error:
-            raise cannot_be_written(workspace.storage, error) from error
+        _take(intake, feed, ask)
+        read_files(intake, workspace.storage, read_local)
+        stopped = _fetch(workspace, db, ask.manners)
         tables(workspace)
         failed = list(failed_pictures(db, feed.name, intake.at))
         return Fed(intake.counts, intake.vanished(), intake.pictures(), failed, feed.note, stopped)

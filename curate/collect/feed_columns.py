@@ -57,7 +57,7 @@ class Columns:
 
 def read_map(given: Sequence[str]) -> list[tuple[str, str, str | None]]:
     """Field, column and separator of each part of `listing_id=sku,image_urls=images(;)`. Raises UserError for anything else."""
-    found = []
+    found: list[tuple[str, str, str | None]] = []
     for part in re.split(r",(?=\s*[\w.]+\s*=)", ",".join(given)) if given else ():
         match = _ONE.match(part)
         if match is None:

@@ -7,24 +7,21 @@ before anything is written.
 from __future__ import annotations
 
 import codecs
-import csv
 import gzip
 import io
 import json
 import shutil
 import tempfile
 import zlib
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from curate.collect.csv_records import LONGEST_LINE, TooLong, records
 from schemas.errors import UserError
 
-LONGEST_LINE = 4_000_000  # characters
-LONGEST_RECORD = 2_000  # lines that one quoted cell may span
 LOOKED_AT = 1_000  # rows whose keys are the columns of JSON lines
 _CHUNK = 1 << 20
 _TEXT = "CSV, TSV, JSON lines or Parquet, each also .gz"
@@ -174,10 +171,6 @@ def _fault(path: Path, packed: bool, name: str, encoding: str) -> str | None:
     return None
 
 
-class _TooLong(str):
-    """What stands for a line that was not kept."""
-
-
 def _lines(feed: Feed) -> Iterator[str]:
     """Lines with their ends, as they stand; one that is too long is passed over."""
     with _raw(feed.path, feed.packed, feed.name) as raw, io.TextIOWrapper(raw, feed.encoding, newline="") as text:
@@ -187,73 +180,14 @@ def _lines(feed: Feed) -> Iterator[str]:
                 continue
             while line and not line.endswith(("\n", "\r")):
                 line = text.readline(LONGEST_LINE)
-            yield _TooLong("\n")
-
-
-class _Taken:
-    """Lines for a CSV reader, which may be put back when they turn out not to belong to the row that took them."""
-
-    def __init__(self, lines: Iterator[str]) -> None:
-        self._lines, self._again, self._held = lines, deque[str](), list[str]()
-        self.line = 0  # of the file, where the row in hand begins
-
-    def __iter__(self) -> Iterator[str]:
-        return self
-
-    def __next__(self) -> str:
-        if len(self._held) >= LONGEST_RECORD:
-            raise csv.Error(f"a quote that is not closed within {LONGEST_RECORD:,} lines")
-        line = self._again.popleft() if self._again else next(self._lines)
-        self._held.append(line)
-        if isinstance(line, _TooLong):
-            raise csv.Error(f"longer than {LONGEST_LINE:,} characters")
-        return line
-
-    def settle(self) -> int:
-        """The row is whole; returns the line that it began on."""
-        begun, self.line = self.line + 1, self.line + len(self._held)
-        self._held = []
-        return begun
-
-    def put_back(self) -> int:
-        """The row is none: only its first line is given up. Returns that line."""
-        self._again.extendleft(reversed(self._held[1:]))
-        self._held = self._held[:1]
-        return self.settle()
-
-
-def _records(feed: Feed, delimiter: str) -> Iterator[tuple[int, list[str] | str]]:
-    """Cells of each row with the line it begins on, or why a line is no CSV."""
-    taken = _Taken(_lines(feed))
-    rows = csv.reader(taken, delimiter=delimiter, strict=True)
-    while True:
-        try:
-            cells = next(rows)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            yield taken.put_back(), _in_words(str(error))
-            continue
-        yield taken.settle(), cells
-
-
-def _in_words(error: str) -> str:
-    if error.startswith("unexpected end of data"):
-        return "no CSV (a quote that is never closed)"
-    if "field larger than" in error:
-        return "a cell of more than 131,072 characters"
-    if error.startswith("longer than"):
-        return error
-    if "expected after" in error:
-        return "no CSV (text after a closing quote; a quote inside a cell is written twice)"
-    return f"no CSV ({error})"
+            yield TooLong("\n")
 
 
 def _header(feed: Feed) -> tuple[list[str], str]:
     """Names of the columns, each once, and what separates cells."""
     head = next((line for line in _lines(feed) if line.strip()), "")
     delimiter = "\t" if feed.kind == "tsv" else max(",;\t|", key=head.count)
-    cells = next((cells for _, cells in _records(feed, delimiter) if cells), "is empty")
+    cells = next((cells for _, cells in records(_lines(feed), delimiter) if cells), "is empty")
     if isinstance(cells, str):
         raise UserError(f"{feed.name}: line 1: {cells}")
     names: list[str] = []
@@ -266,7 +200,7 @@ def _header(feed: Feed) -> tuple[list[str], str]:
 def _csv_rows(feed: Feed) -> Iterator[Row]:
     names, delimiter = _header(feed)
     begun = False
-    for line, cells in _records(feed, delimiter):
+    for line, cells in records(_lines(feed), delimiter):
         if isinstance(cells, str):
             yield Row(line, fault=cells)
         elif not any(cell.strip() for cell in cells):
@@ -281,7 +215,7 @@ def _csv_rows(feed: Feed) -> Iterator[Row]:
 
 def _json_rows(feed: Feed) -> Iterator[Row]:
     for number, line in enumerate(_lines(feed), start=1):
-        if isinstance(line, _TooLong):
+        if isinstance(line, TooLong):
             yield Row(number, fault=f"longer than {LONGEST_LINE:,} characters")
         elif line.strip("\ufeff \t\r\n"):
             yield _json_row(number, line.lstrip("\ufeff"))

@@ -121,7 +121,7 @@ def _price(value: Any, currency: str | None, country: str | None) -> dict[str, A
 
 def _attributes(row: Row, columns: Columns) -> dict[str, str]:
     """Every other column that says something, and what `--map` names that is no column of LISTINGS."""
-    found = {}
+    found: dict[str, str] = {}
     for name, group in columns.of.items():
         if name not in (*OF_LISTINGS, "listing_id", "image_urls", "price", "marketplace"):
             values = [said for one in group if (said := _joined(row.values.get(one)))]

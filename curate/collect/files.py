@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -31,7 +32,7 @@ class NotTaken(Exception):
 def read_files(intake: Intake, storage: Storage, read: Read, threads: int = 4) -> None:
     """Read the files of a source that wait, keep their bytes, and note what came of each. Run again it goes on.
 
-    `read` is called by several threads. Raises UserError when the storage cannot be written, Interrupted on Ctrl-C.
+    `read` is called by several threads. Raises OSError when the storage cannot be written.
     """
     waiting = intake.db.execute(
         "SELECT count(*) FROM frontier WHERE state = 'pending' AND host = ? AND kind = 'file'", (intake.source,)
@@ -42,23 +43,28 @@ def read_files(intake: Intake, storage: Storage, read: Read, threads: int = 4) -
     def one(place: str) -> Got:
         return keep(storage, intake.forgotten, place, read)
 
+    with progress(waiting, "pictures") as bar, ThreadPoolExecutor(threads) as pool:
+        try:
+            for places in _waiting(intake.db, intake.source):
+                intake.save(list(pool.map(one, places)))
+                bar.update(len(places))
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def can_go_on(storage: Storage) -> Iterator[None]:
+    """Ctrl-C, a full disk, and what else keeps us from writing, as one line that says how to go on."""
     try:
-        with progress(waiting, "pictures") as bar, ThreadPoolExecutor(threads) as pool:
-            try:
-                for places in _waiting(intake.db, intake.source):
-                    intake.save(list(pool.map(one, places)))
-                    bar.update(len(places))
-            finally:
-                pool.shutdown(cancel_futures=True)
+        yield
     except KeyboardInterrupt:
-        raise Interrupted("stopped; run the same command again to go on: what is kept is not read again") from None
+        raise Interrupted("stopped; run the same command again to go on where it was") from None
     except (OSError, sqlite3.OperationalError) as error:
-        raise cannot_be_written(storage, error) from error
-
-
-def cannot_be_written(storage: Storage, error: Exception) -> UserError:
-    """A full disk, and what else keeps us from writing."""
-    return UserError(f"{storage.where}: cannot be written ({error}); run the same command again to go on")
+        if isinstance(error, PermissionError | FileNotFoundError | IsADirectoryError):
+            raise UserError(
+                f"{error.filename}: {error.strerror}; nothing is lost, run the same command again"
+            ) from error
+        raise UserError(f"{storage.where}: cannot be written ({error}); run the same command again to go on") from error
 
 
 def _waiting(db: sqlite3.Connection, source: str) -> Iterator[list[str]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import sqlite3
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,28 +16,26 @@ from typing import TYPE_CHECKING, Any
 
 from curate.collect.blobs import sweep
 from curate.collect.export import export_here
-from curate.collect.files import cannot_be_written, keep_bytes
+from curate.collect.files import can_go_on, keep_bytes
 from curate.collect.folder import check_classes
 from curate.collect.forgotten import Forgotten
 from curate.collect.intake import Entry, Got, Intake, Picture, batches
 from curate.collect.known import Known, write_truth
 from curate.collect.outcome import Outcome, outcome_of
+from curate.collect.parquet_columns import Columns, data_of, find_columns
 from curate.collect.value_map import alike
 from curate.database import transaction
 from curate.workspace import Workspace
-from schemas.errors import Interrupted, UserError
+from schemas.errors import UserError
 from schemas.progress import progress
 from schemas.s3 import SCHEME
 from schemas.storage import Storage
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
 AT_ONCE = 64  # pictures in memory
 THREADS = 4
-_LOOKED_AT = 20  # values of a column that are looked at
-_MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF", b"BM", b"II*\0", b"MM\0*")
 
 
 @dataclass(frozen=True)
@@ -61,16 +58,6 @@ class Part:
     name: str  # below what was asked for; listings are called by it and their row
 
 
-@dataclass(frozen=True)
-class Columns:
-    """Where pictures and labels are in a file."""
-
-    image: str
-    nested: bool  # {bytes, path}
-    label: str | None
-    names: list[str] | None  # of a ClassLabel: what its numbers mean
-
-
 def import_parquet(workspace: Workspace, ask: Ask) -> Outcome:
     """Take in every picture of a Parquet file or folder; a label column becomes TRUTH of the task.
 
@@ -83,17 +70,12 @@ def import_parquet(workspace: Workspace, ask: Ask) -> Outcome:
         check_classes(_labels(parts, ask), asked.keys, ask.where, asked.task, ". --map FILE says what they are")
     else:
         with _opened(parts[0]) as file:
-            _columns(file, ask, parts[0])
+            find_columns(file, ask.image_column, ask.label_column, parts[0].place)
     sweep(workspace.storage)
-    with contextlib.closing(workspace.project()) as db:
+    with can_go_on(workspace.storage), contextlib.closing(workspace.project()) as db:
         intake = Intake(db, ask.where, Forgotten.of(workspace))
-        try:
-            for part in parts:
-                _take(workspace, intake, part, ask)
-        except KeyboardInterrupt:
-            raise Interrupted("stopped; run the same command again to go on where it was") from None
-        except (OSError, sqlite3.OperationalError) as error:
-            raise cannot_be_written(workspace.storage, error) from error
+        for part in parts:
+            _take(workspace, intake, part, ask)
         export_here(workspace)
         known = write_truth(workspace, intake, asked.task, _source(ask)) if asked and ask.label_column else Known()
         return outcome_of(intake, known)
@@ -151,64 +133,12 @@ def _fetch(place: str, path: Path) -> None:
         client().download_file(bucket, key, str(path))
 
 
-def _columns(file: pq.ParquetFile, ask: Ask, part: Part) -> Columns:
-    """Where pictures and labels are; raises UserError, naming the columns, when that cannot be told."""
-    schema = file.schema_arrow
-    found = f"; found {', '.join(schema.names[:12])}"
-    for name in (ask.image_column, ask.label_column):
-        if name is not None and name not in schema.names:
-            raise UserError(f"{part.place}: no column {name!r}{found}")
-    candidates = [ask.image_column] if ask.image_column else [name for name in schema.names if _is_binary(schema, name)]
-    holding = [name for name in candidates if ask.image_column or _holds_pictures(file, schema, name)]
-    if len(holding) != 1 or not _is_binary(schema, holding[0]):
-        said = (
-            f"several columns of pictures, {', '.join(holding)}" if len(holding) > 1 else "no column of picture bytes"
-        )
-        raise UserError(f"{part.place}: {said}{found}. Say --image-column NAME")
-    return Columns(holding[0], _is_nested(schema, holding[0]), ask.label_column, _class_names(schema, ask.label_column))
-
-
-def _is_nested(schema: pa.Schema, name: str) -> bool:
-    import pyarrow as pa
-
-    kind = schema.field(name).type
-    return pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0
-
-
-def _is_binary(schema: pa.Schema, name: str) -> bool:
-    import pyarrow as pa
-
-    kind = schema.field(name).type
-    kind = kind.field("bytes").type if _is_nested(schema, name) else kind
-    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind)
-
-
-def _holds_pictures(file: pq.ParquetFile, schema: pa.Schema, name: str) -> bool:
-    for batch in file.iter_batches(_LOOKED_AT, columns=[f"{name}.bytes" if _is_nested(schema, name) else name]):
-        values = [_data(value)[0] for value in batch.column(0).to_pylist()]
-        return any((value or b"").startswith(_MAGIC) or (value or b"")[4:8] == b"ftyp" for value in values)
-    return True  # no rows: nothing says that it does not
-
-
-def _class_names(schema: pa.Schema, label: str | None) -> list[str] | None:
-    """The names of a ClassLabel, which Hugging Face writes into the file's metadata."""
-    if label is None:
-        return None
-    try:
-        said = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
-        feature = said["info"]["features"][label]
-    except (ValueError, KeyError, TypeError):
-        return None
-    names = feature.get("names") if isinstance(feature, dict) else None
-    return [str(name) for name in names] if isinstance(names, list) else None
-
-
 def _labels(parts: Sequence[Part], ask: Ask) -> list[str]:
     """Every label that occurs, sorted."""
     found: set[str] = set()
     for part in parts:
         with _opened(part) as file:
-            columns = _columns(file, ask, part)
+            columns = find_columns(file, ask.image_column, ask.label_column, part.place)
             for batch in file.iter_batches(10_000, columns=[columns.label]):
                 found |= {label for one in batch.column(0).unique().to_pylist() if (label := _label(one, columns, ask))}
     return sorted(found)
@@ -227,7 +157,7 @@ def _label(value: Any, columns: Columns, ask: Ask) -> str | None:
 def _take(workspace: Workspace, intake: Intake, part: Part, ask: Ask) -> None:
     """Take in one file, from the row where an earlier run was."""
     with _opened(part) as file, ThreadPoolExecutor(THREADS) as pool:
-        columns = _columns(file, ask, part)
+        columns = find_columns(file, ask.image_column, ask.label_column, part.place)
         base = f"parquet:{part.name}@{_print(file, ask)}#"
         rows = file.metadata.num_rows
         done = _done(intake, base)
@@ -277,7 +207,7 @@ def _rows(
         if start + size > done:
             rows = enumerate(_group(file, group, columns), start)
             yield from (
-                (number, *_data(value), _label(label, columns, ask))
+                (number, *data_of(value), _label(label, columns, ask))
                 for number, (value, label) in rows
                 if number >= done
             )
@@ -296,11 +226,6 @@ def _group(file: pq.ParquetFile, group: int, columns: Columns) -> Iterator[tuple
     except (pa.ArrowException, OSError) as error:
         said = str(error).splitlines()[0][:120]
         raise UserError(f"row group {group} cannot be read as Parquet ({said}); what came before stays") from error
-
-
-def _data(value: Any) -> tuple[bytes | None, str | None]:
-    """Bytes and path of a value."""
-    return (value.get("bytes"), value.get("path")) if isinstance(value, dict) else (value, None)
 
 
 def _entry(

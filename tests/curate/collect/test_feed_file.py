@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from curate.collect.csv_records import LONGEST_LINE
 from curate.collect.export import export_here
 from curate.collect.feed import Ask, import_feed
 from curate.collect.feed_columns import read_map
-from curate.collect.feed_file import LONGEST_LINE, open_feed
+from curate.collect.feed_file import open_feed
 from curate.collect.fetch import Manners
 from curate.workspace import Workspace
 from schemas.errors import UserError

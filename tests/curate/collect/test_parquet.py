@@ -119,16 +119,16 @@ def test_what_is_no_parquet_gets_one_line(workspace: Workspace, tmp_path: Path) 
 
 def test_a_damaged_row_group_stops_it_and_what_came_before_stays(workspace: Workspace, tmp_path: Path) -> None:
     path = tmp_path / "set.parquet"
-    table = pa.table({"jpeg": [photo(n) for n in range(100)]})
-    pq.write_table(table, path, row_group_size=50, use_dictionary=False, write_page_checksum=True)
+    table = pa.table({"jpeg": [photo(n) for n in range(128)]})
+    pq.write_table(table, path, row_group_size=64, use_dictionary=False, write_page_checksum=True)
     data = bytearray(path.read_bytes())
     at = pq.read_metadata(path).row_group(1).column(0).data_page_offset
-    data[at + 400 : at + 500] = bytes(100)
+    data[at + 20_000 : at + 20_100] = bytes(100)
     path.write_bytes(bytes(data))
     with pytest.raises(UserError, match="row group 1 cannot be read"):
         take(workspace, path)
     with workspace.project() as db:
-        assert db.execute("SELECT count(*) FROM frontier WHERE kind = 'file' AND state = 'done'").fetchone()[0] == 50
+        assert db.execute("SELECT count(*) FROM frontier WHERE kind = 'file' AND state = 'done'").fetchone()[0] == 64
 
 
 def test_it_comes_from_a_bucket_too(workspace: Workspace, tmp_path: Path, s3: str) -> None:
