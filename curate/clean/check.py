@@ -88,7 +88,7 @@ def drop_copies(root: Path, pictures: pd.DataFrame, first_seen: pd.Series) -> pd
         first_seen: time by image_id.
     """
     counts = pictures["dropped"].isna() | pictures["dropped"].fillna("").str.startswith((SAME, PLACEHOLDER))
-    alike = _maybe_equal(pictures[counts & pictures["phash64"].notna()])
+    alike = maybe_equal(pictures[counts & pictures["phash64"].notna()])
     filled = pictures.copy()
     filled["pixels_sha256"] = filled["pixels_sha256"].astype(object)
     bare = alike[filled.loc[alike, "pixels_sha256"].isna().to_numpy()]
@@ -103,7 +103,7 @@ def drop_copies(root: Path, pictures: pd.DataFrame, first_seen: pd.Series) -> pd
     return filled
 
 
-def _maybe_equal(pictures: pd.DataFrame) -> pd.Index:
+def maybe_equal(pictures: pd.DataFrame) -> pd.Index:
     """Index labels of the pictures that share their size and, within the noise of a reduced decode, their hashes."""
     sizes = pictures["width_px"].to_numpy(np.uint64) << np.uint64(32) | pictures["height_px"].to_numpy(np.uint64)
     hashes, fine = pictures["phash64"].to_numpy(np.uint64), pictures["phash256"]
