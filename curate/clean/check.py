@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from curate.clean.hashes import HASH_ALGO
 from curate.clean.looks import LOOK_ALGO, see_file
 from curate.clean.measure import inspect_file
 from curate.clean.reasons import Rules
 from curate.engine import POOL, Engine, each
-from curate.neighbors import near_pairs
+from curate.neighbors import distance256, stream_pairs
 from curate.workspace import Workspace
 from schemas.errors import Interrupted, UserError
 from schemas.picture import as_seen, open_picture
@@ -28,6 +29,7 @@ from schemas.task import Pictures
 SAVE_EVERY = 30.0  # seconds; what a kill can cost
 SMALL_SET = 2_000  # below this many pictures, starting processes takes longer than the work
 PLACEHOLDER = "placeholder"  # begins the reason of a picture that very many listings show
+NOISE = (6, 24)  # bits of 64 and of 256 that a reduced decode moves at most; 6 and 8 were seen, once in 569 photos
 SAME = "same pixels as "  # begins the reason of an exact copy; the kept picture's image_id follows
 
 
@@ -87,7 +89,7 @@ def drop_copies(root: Path, pictures: pd.DataFrame, first_seen: pd.Series) -> pd
         first_seen: time by image_id.
     """
     counts = pictures["dropped"].isna() | pictures["dropped"].fillna("").str.startswith((SAME, PLACEHOLDER))
-    alike = _maybe_equal(pictures[counts & pictures["phash64"].notna()])
+    alike = maybe_equal(pictures[counts & pictures["phash64"].notna()])
     filled = pictures.copy()
     filled["pixels_sha256"] = filled["pixels_sha256"].astype(object)
     bare = alike[filled.loc[alike, "pixels_sha256"].isna().to_numpy()]
@@ -103,13 +105,32 @@ def drop_copies(root: Path, pictures: pd.DataFrame, first_seen: pd.Series) -> pd
     return filled
 
 
-def _maybe_equal(pictures: pd.DataFrame) -> pd.Index:
-    """Index labels of the pictures that share their size and, within the noise of a reduced decode, their hash."""
-    hashes = pictures["phash64"].to_numpy(np.uint64)
-    i, j, _ = near_pairs(hashes, 4)  # a reduced decode moves at most 2 bits, so two of them at most 4
-    sizes = pictures[["width_px", "height_px"]].to_numpy(np.int64)
-    same = (sizes[i] == sizes[j]).all(axis=1)
-    return pictures.index[np.unique(np.concatenate([i[same], j[same]]))]
+def maybe_equal(pictures: pd.DataFrame) -> pd.Index:
+    """Index labels of the pictures that share their size and, within the noise of a reduced decode, their hashes."""
+    sizes = pictures["width_px"].to_numpy(np.uint64) << np.uint64(32) | pictures["height_px"].to_numpy(np.uint64)
+    hashes, fine = pictures["phash64"].to_numpy(np.uint64), pictures["phash256"]
+    kind = pd.DataFrame({"size": sizes, "hash": hashes, "fine": fine.to_numpy(object)}).groupby(
+        ["size", "hash", "fine"]
+    )
+    number = kind.ngroup().to_numpy()
+    _, first, counts = np.unique(number, return_index=True, return_counts=True)
+    alike = counts > 1  # a thousand copies of one file are one kind, not half a million pairs
+    if len(first):
+        bits = np.frombuffer(b"".join(fine.iloc[first]), np.uint8).reshape(-1, 32)
+        # pictures of different sizes get hashes far apart, so that they never meet
+        for i, j, _ in stream_pairs(hashes[first] ^ _scattered(sizes[first]), NOISE[0], cap=None):
+            same = sizes[first[i]] == sizes[first[j]]
+            same[same] = distance256(bits[i[same]], bits[j[same]]) <= NOISE[1]
+            alike[i[same]] = alike[j[same]] = True
+    return pictures.index[alike[number]]
+
+
+def _scattered(values: np.ndarray) -> np.ndarray:
+    """uint64 that differ in about half of their bits where the values differ at all (the finalizer of splitmix64)."""
+    mixed = values + np.uint64(0x9E3779B97F4A7C15)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
+    return mixed ^ (mixed >> np.uint64(31))
 
 
 def pixels_sha256(path: Path | str) -> str | None:
@@ -197,7 +218,7 @@ def check_workspace(
         looks.write()  # first: a picture counts as looked at only when both say so
         PICTURES.write(fill(pictures, rows, findings), path)
 
-    saved = time.monotonic()
+    saved, took = time.monotonic(), 0.0
     try:
         with progress(len(todo), "pictures") as bar:
             for position, found in check_pictures(workspace.root, todo, rules, see_file, engine):
@@ -205,9 +226,10 @@ def check_workspace(
                 rows.append(todo.index[position])
                 findings.append(found)
                 bar.update()
-                if time.monotonic() - saved > SAVE_EVERY:
+                if (now := time.monotonic()) - saved > max(SAVE_EVERY, 20 * took):
                     save()
                     saved = time.monotonic()
+                    took = saved - now  # tables of millions of rows take longer to write: then more rarely
     except KeyboardInterrupt:
         save()
         raise Interrupted(
@@ -223,13 +245,16 @@ def check_workspace(
 
 
 class _Looks:
-    """The table LOOKS while it grows."""
+    """The table LOOKS while it grows; what was there before is never in memory as a whole."""
 
     def __init__(self, path: Path) -> None:
+        import pyarrow.compute as pc
+
         self.path = path
-        self.rows = LOOKS.read_if_there(path)
-        self.known = set(self.rows.loc[self.rows["look_algo"] == LOOK_ALGO, "image_id"])
+        self.known: set[str] = set()
         self.new: dict[str, dict[str, Any]] = {}
+        for piece in LOOKS.batches(path, ["image_id", "look_algo"]):
+            self.known.update(piece.filter(pc.equal(piece["look_algo"], LOOK_ALGO))["image_id"].to_pylist())
 
     def add(self, image_id: str, found: dict[str, Any] | None) -> None:
         """Remember how a picture looks; None where it has no pixels."""
@@ -238,11 +263,18 @@ class _Looks:
 
     def write(self) -> None:
         """The table whole, newer rows in place of older ones."""
-        if self.new:
-            older = self.rows[~self.rows["image_id"].isin(list(self.new))]
-            self.rows = pd.concat([older, LOOKS.frame(self.new.values())], ignore_index=True)
+        if self.new or not self.path.exists():
+            LOOKS.write_batches(self._all(), self.path)
             self.new = {}
-        LOOKS.write(self.rows, self.path)
+
+    def _all(self) -> Iterator[pa.Table]:
+        import pyarrow.compute as pc
+
+        for piece in LOOKS.batches(self.path):
+            older = piece.filter(pc.invert(pc.is_in(piece["image_id"], pa.array(list(self.new), pa.string()))))
+            if older.num_rows:
+                yield older
+        yield LOOKS.rows(list(self.new.values()))
 
 
 def describe(pictures: pd.DataFrame) -> str:

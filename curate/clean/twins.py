@@ -102,7 +102,7 @@ def _detail(near: pd.DataFrame, paths: Sequence[Path | str], before: pd.DataFram
     doubt = ((near["distance256"] > CERTAIN_BITS) | (near["how"] != "whole")).to_numpy()
     if before is not None and len(before):
         known = before.set_index(["image_id_a", "image_id_b"])["detail"]
-        detail = known.reindex(pd.MultiIndex.from_frame(near[["image_id_a", "image_id_b"]])).to_numpy(float)
+        detail = np.array(known.reindex(pd.MultiIndex.from_frame(near[["image_id_a", "image_id_b"]])), float)
     todo = np.flatnonzero(doubt & np.isnan(detail))
     pairs = [(paths[i], paths[j]) for i, j in zip(near["i"].iloc[todo], near["j"].iloc[todo], strict=True)]
     with progress(len(pairs), "pairs compared") as bar:

@@ -21,7 +21,7 @@ import pandas as pd
 from bench_leaks import CHANGES, photos, write_vectors
 from PIL import Image, ImageDraw, ImageEnhance
 
-from curate.clean.looks import see_file
+from curate.clean.looks import see
 from curate.clean.reasons import Rules
 from curate.clean.twins import REFUSED, find_pairs
 from schemas.picture import as_seen, open_picture
@@ -48,9 +48,9 @@ KINDS: dict[str, Callable[[Image.Image], Image.Image]] = {
 def seen(paths: list[Path]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """PICTURES and LOOKS of these files."""
     rows, looks = [], []
-    for number, path in enumerate(paths):
+    for path in paths:
         image_id = hashlib.sha256(str(path).encode()).hexdigest()
-        _, found = see_file((number, str(path), Rules()))
+        found = see(path.read_bytes(), Rules())
         looks.append({"image_id": image_id, **found.pop("look")})
         rows.append({"image_id": image_id, "blob": str(path), "bytes": path.stat().st_size, **found})
     return PICTURES.frame(rows), LOOKS.frame(looks)
@@ -99,8 +99,8 @@ def natural(originals: pd.DataFrame, looks: pd.DataFrame, vectors: Path | None, 
     pairs, refused = find_pairs(originals, looks, Path("/"), BITS, vectors)
     pairs = pairs[pairs["reason"] != REFUSED]
     print(
-        f"natural pairs of {len(originals)} photos: {refused + len(pairs)} candidates within {BITS} bits in some form, "
-        f"{refused} refused, {int(pairs['verified'].sum())} joined, "
+        f"natural pairs of {len(originals)} photos within {BITS} bits in some form: {refused} times refused, "
+        f"{int(pairs['verified'].sum())} joined, "
         f"{int((~pairs['verified']).sum())} for a person; {time.process_time() - began:.1f} CPU s"
     )
     if sheet:

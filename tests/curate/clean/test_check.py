@@ -15,13 +15,13 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import curate.clean.check as check
-from curate.clean.check import check_pictures, check_workspace
+from curate.clean.check import NOISE, check_pictures, check_workspace, maybe_equal
 from curate.cli import app
 from curate.collect.blobs import put
 from curate.collect.folder import import_folder
 from curate.workspace import Workspace
 from schemas.errors import Interrupted
-from schemas.tables import APPEARANCES, CLUSTERS, PICTURES
+from schemas.tables import APPEARANCES, CLUSTERS, LOOKS, PICTURES
 
 
 def picture(seed: int, form: str = "PNG", size: tuple[int, int] = (120, 100), **options: object) -> bytes:
@@ -128,3 +128,39 @@ def test_ctrl_c_keeps_what_was_done_and_the_next_run_does_the_rest(
     looked, pictures = check_workspace(filled)
     assert looked == 3
     assert (pictures["hash_algo"].notna() | pictures["dropped"].notna()).all()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_only_pictures_of_one_size_and_near_hashes_are_decoded_to_see_whether_they_are_equal(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    centers = rng.integers(0, 2**64, 12, dtype=np.uint64)
+    flips = np.array(
+        [sum(1 << int(bit) for bit in rng.permutation(64)[: rng.integers(0, 6)]) for _ in range(150)], np.uint64
+    )
+    hashes = centers[rng.integers(0, 12, 150)] ^ flips * rng.integers(0, 2, 150, dtype=np.uint64)
+    fine = np.where(rng.random((150, 32)) < 0.3, rng.integers(0, 256, (150, 32)), 0).astype(np.uint8)
+    fine[rng.random(150) < 0.6] = 0
+    sizes = rng.integers(100, 102, (150, 2))
+    rows = pd.DataFrame(
+        {"phash64": hashes, "phash256": [one.tobytes() for one in fine], "width_px": sizes[:, 0], "height_px": sizes[:, 1]},
+        index=rng.permutation(1000)[:150],
+    )  # fmt: skip
+    near = (
+        (np.bitwise_count(hashes[:, None] ^ hashes) <= NOISE[0])
+        & (np.bitwise_count(fine[:, None] ^ fine).sum(axis=2) <= NOISE[1])
+        & (sizes[:, None] == sizes).all(axis=2)
+    )
+    expected = (near.sum(axis=1) > 1).nonzero()[0]
+    assert 20 < len(expected) < 150
+    assert set(maybe_equal(rows)) == set(rows.index[expected])
+    assert len(maybe_equal(rows.iloc[:0])) == 0
+
+
+def test_looks_are_added_to_those_there_are_and_replaced_by_newer_ones(filled: Workspace) -> None:
+    check_workspace(filled)
+    path = filled.table("looks")
+    rows = LOOKS.read(path).sort_values("image_id", ignore_index=True)
+    old = rows.assign(look_algo=[*rows["look_algo"][:-2], "look/0", "look/0"])
+    LOOKS.write(old.iloc[1:], path)
+    assert check_workspace(filled)[0] == 3
+    pd.testing.assert_frame_equal(LOOKS.read(path).sort_values("image_id", ignore_index=True), rows)

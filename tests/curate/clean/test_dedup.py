@@ -302,10 +302,10 @@ def test_however_pictures_come_clusters_hold(flips: list[list[int]], sizes: st.D
 def family(seed: int, count: int = 60) -> tuple[pd.DataFrame, pd.DataFrame]:
     """PICTURES and LOOKS of random pictures of which many are near in some form, some in several."""
     rng = np.random.default_rng(seed)
-    centers = [int.from_bytes(rng.bytes(8), "big") for _ in range(8)]
+    centers = [int.from_bytes(rng.bytes(8), "big") for _ in range(20)]
 
     def near() -> int:
-        return flip(centers[rng.integers(8)], *rng.permutation(64)[: rng.integers(0, 6)].tolist())
+        return flip(centers[rng.integers(20)], *rng.permutation(64)[: rng.integers(0, 6)].tolist())
 
     frame = pictures([near() for _ in range(count)], fine=[rng.bytes(4) + bytes(28) for _ in range(count)])
     colors = [rng.integers(120, 136, 128, dtype=np.uint8).tobytes() for _ in range(count)]

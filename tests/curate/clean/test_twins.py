@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from curate.clean.borders import border_box, without_border
 from curate.clean.looks import color_distance, colors
 from curate.clean.tables import conflicts
-from curate.clean.twins import find_pairs
+from curate.clean.twins import VETO, find_pairs
 from curate.cli import app
 from curate.collect.folder import import_folder
 from curate.workspace import Workspace
@@ -86,6 +86,22 @@ def test_vectors_may_veto_and_what_was_measured_is_not_measured_again(
     assert set(vetoed.iloc[0][["image_id_a", "image_id_b"]]) == {ids["smaller"], ids["smaller copy"]}
     assert len(vetoed) == 1
     assert found["detail"].tolist() == pytest.approx(before["detail"].tolist(), nan_ok=True)
+
+
+@pytest.mark.parametrize(("cosine", "joined"), [(VETO - 0.02, False), (VETO + 0.02, True), (None, True)])
+def test_only_vectors_that_are_far_apart_veto_and_one_vector_alone_does_not(
+    filled: tuple[Workspace, dict[str, str]], tmp_path: Path, cosine: float | None, joined: bool
+) -> None:
+    workspace, ids = filled
+    other = [] if cosine is None else [("smaller copy", [cosine, float(np.sqrt(1 - cosine**2))])]
+    rows = [{"image_id": ids[n], "model_id": "m", "vector": v} for n, v in [("smaller", [1.0, 0.0]), *other]]
+    vectors = EMBEDDINGS.write(EMBEDDINGS.frame(rows), tmp_path / "embeddings.parquet")
+    pictures, before = PICTURES.read(workspace.table("pictures")), PAIRS.read(workspace.table("pairs"))
+    known = set(pictures["image_id"])  # pairs of the last run are judged anew when vectors came since
+    for searched in (set(), known):
+        found, _ = find_pairs(pictures, workspace.table("looks"), workspace.root, 10, vectors, before, searched)
+        mine = found[found["image_id_a"].isin([ids["smaller"], ids["smaller copy"]])]
+        assert mine["verified"].tolist() == [joined]
 
 
 def test_looks_of_an_older_program_are_refused(filled: tuple[Workspace, dict[str, str]]) -> None:
