@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -227,7 +227,12 @@ def _fault(error: ValidationError) -> str:
 
 def site_of(url: str, own: Iterable[Site] = ()) -> Site | None:
     """The rules for an address: your own before those that come with the tool; None when there are none."""
-    return next((site for site in (*own, *shipped()) if site.serves(url)), None)
+    return next((site for site in own if site.serves(url)), None) or _shipped_for(urlsplit(url).hostname or "")
+
+
+@lru_cache(maxsize=4096)
+def _shipped_for(host: str) -> Site | None:
+    return next((site for site in shipped() if site.serves(f"//{host}")), None)
 
 
 def rules_for(url: str, file: Path | None) -> Site | None:

@@ -5,7 +5,7 @@
 The site is a process of its own (nobody's CPU seconds). Both crawlers follow the same list pages and read the same syntaxes of
 every page; neither decodes pixels; both keep the bytes of every picture, and every one is compared. Scrapy reads pages once
 with extruct and its own selectors, as its users do, and once with our own reader, `curate.collect.extract.read_page`. Scrapy comes from the Python named by CONSENSO_SCRAPY, a venv of its own (`pip install
-scrapy==2.19.* extruct price-parser parsel`), or from this one. CPU seconds are those of the whole command and its
+scrapy==2.19.* extruct pydantic pyyaml`), or from this one. CPU seconds are those of the whole command and its
 children, the tables included; memory is that of the crawling process.
 """
 

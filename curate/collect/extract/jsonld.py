@@ -7,6 +7,8 @@ import json
 import re
 from typing import Any
 
+from curate.collect.extract.document import whole_text
+
 _BEFORE = re.compile(r"(?:\s|<!--[^{}]*?-->|<!--|/\*[^{}]*?\*/|//(?:[^\n{}]*\n)?|<!\[CDATA\[)*")
 LARGEST_BROKEN = 500_000  # characters of a block that is worth mending; that is slow
 
@@ -18,7 +20,7 @@ def json_ld(tree: Any) -> tuple[list[Any], int]:
     for script in tree.iter("script"):
         if script.get("type", "").split(";")[0].strip().lower() != "application/ld+json":
             continue
-        text = script.text_content().strip()
+        text = whole_text(script).strip()
         if not text:
             continue
         try:

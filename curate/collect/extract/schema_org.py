@@ -191,6 +191,8 @@ def gtin_of(value: Any) -> str | None:
 
     The check digits are those of GS1 (weights 3 and 1 from the right) and of ISBN-10 (weights 10 to 1, modulo 11).
     """
+    if value is None:
+        return None
     digits = re.sub(r"[-\s]", "", text_of(value) or "").upper()
     if re.fullmatch(r"[0-9]{9}[0-9X]", digits):
         total = sum(

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
 from functools import lru_cache
-from itertools import islice
 from typing import Any
 from urllib.parse import unquote, urlsplit
+
+import lxml.etree
 
 from curate.collect.extract.document import Document, visible_text
 from curate.collect.extract.opengraph import without_site
@@ -56,6 +56,7 @@ _NO_PICTURE = re.compile(
 )
 _PICTURE_FILE = re.compile(r"\.(?:jpe?g|png|webp|avif|gif)(?:$|[?#])", re.I)
 _OF_PICTURE = ("data-zoom-image", "data-large", "data-original", "data-lazy", "data-src", "src")
+_BEHIND = lxml.etree.XPath("following::*[position() <= $most]")
 _NO_LABEL = {"script", "style", "option", "button", "input", "textarea", "noscript", "label"}
 MOST_PICTURES = 30
 MOST_TAGS = 3_000  # elements behind the heading that are looked through
@@ -72,7 +73,7 @@ def visible(page: Document, wanted: set[str]) -> Found:
         found.put("name", name)
     if heading is not None and wanted - {"name", "image"}:
         most = MOST_TAGS if wanted & {"price", "brand"} else FEW_TAGS
-        following = list(islice(_behind(heading), most))
+        following = _BEHIND(heading, most=most)
         if "price" in wanted:
             found.put("price", _price_among(following))
         found.fields |= _labeled([heading, *heading.iterdescendants("*"), *following], wanted & _LABEL.keys())
@@ -101,14 +102,6 @@ def _heading(page: Document) -> tuple[Any, str | None]:
         return page.headings[0]
     name = without_site(page.title, page.meta("og:site_name"), page.url)
     return (page.headings[0][0] if page.headings else None), name
-
-
-def _behind(tag: Any) -> Iterator[Any]:
-    """The elements behind one, in the page's order: XPath's following axis, but only as far as somebody looks."""
-    while tag is not None:
-        for sibling in tag.itersiblings():
-            yield from sibling.iter("*")
-        tag = tag.getparent()
 
 
 def _bare(text: str | None) -> set[str]:
