@@ -75,7 +75,7 @@ class Pictures(Frontier):
         return [row["host"] for row in rows]
 
     def waiting(self) -> int:  # noqa: D102
-        return self._one("SELECT count(*) FROM frontier WHERE state = 'pending' AND kind = 'picture'")
+        return self.counts().get(("picture", "pending"), 0)
 
 
 def import_feed(workspace: Workspace, ask: Ask, tables: Callable[[Workspace], dict[str, int]] = write_tables) -> Fed:
