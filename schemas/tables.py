@@ -52,7 +52,11 @@ PICTURES = Table(
     "curate scrape` or `curate import",
     (
         _IMAGE_ID,
-        C("blob", "string", "where the original bytes are, e.g. blobs/ab/abcd….jpg"),
+        C(
+            "blob",
+            "string",
+            "where the original bytes are: blobs/ab/abcd….jpg below the workspace, or s3://bucket/prefix/blobs/ab/abcd….jpg",
+        ),
         C("bytes", "int64", "size of the original"),
         C("format", "string", "what the bytes really are (JPEG, PNG, …); `curate check`", null=True),
         C("mode", "string", "Pillow mode of the original; `curate check`", null=True),
@@ -393,7 +397,7 @@ MANIFEST = Table(
     "curate split",
     (
         _IMAGE_ID,
-        C("path", "string", "the picture's bytes, relative to the workspace, or a URI"),
+        C("path", "string", "the picture's bytes: relative to the workspace, or s3://bucket/key"),
         C("label", "string", "class key; missing = unlabeled", null=True),
         C("split", "string", "train, val, test, unlabeled or out; missing before the first `curate split`", null=True),
         C("split_reason", "string", "why it is out; or fixed (given by a file), filled (val or test, not chosen at random)", null=True),
