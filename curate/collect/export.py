@@ -133,11 +133,12 @@ def _named(row: Mapping[str, Any] | sqlite3.Row) -> tuple[str, str, str]:
 
 def _listings(db: sqlite3.Connection, seen: dict[str, int]) -> Iterator[dict[str, Any]]:
     """A row a listing; `seen` counts them."""
+    names = set(LISTINGS.names)
     for row in db.execute(_PRODUCTS):
         gone = _why_gone(row["dropped"])
         seen["listings"] += 1
         seen["gone"] += bool(gone and gone.startswith("gone: "))
-        data = {name: value for name, value in json.loads(row["data"]).items() if name in LISTINGS.names}
+        data = {name: value for name, value in json.loads(row["data"]).items() if name in names}
         yield {
             **data,
             "marketplace": row["marketplace"],

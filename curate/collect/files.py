@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -135,10 +136,10 @@ def local_path(place: str) -> Path:
     return Path(unquote(urlsplit(place).path))
 
 
-def mark_of(path: Path) -> str | None:
+def mark_of(path: Path | str) -> str | None:
     """What tells one version of a file from the next; None where there is none."""
     try:
-        stat = path.stat()
+        stat = os.stat(path)  # noqa: PTH116 - quicker than a Path, a million times
     except (OSError, ValueError):
         return None
     return f"{stat.st_size}-{stat.st_mtime_ns}"
