@@ -25,7 +25,12 @@ def crawl(workspace: Workspace, site: Any, refresh: bool = False) -> Crawled:
 
 def forget_in(workspace: Workspace, **order: Any) -> list[str]:
     said: list[str] = []
-    assert forget(workspace, Order(**order), lambda lines: not said.extend(lines), said.append) is not None
+
+    def agree(lines: list[str]) -> bool:
+        said.extend(lines)
+        return True
+
+    assert forget(workspace, Order(**order), agree, said.append) is not None
     return said
 
 
