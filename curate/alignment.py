@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from curate.engine import cores
+from schemas.engine import cores
 from schemas.picture import as_seen, open_picture
 
 FINE_PX = 128  # longer side of the gray copy

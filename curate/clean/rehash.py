@@ -11,7 +11,7 @@ import pandas as pd
 from curate.clean.check import check_pictures
 from curate.clean.hashes import DRAFT_PX, HASH_ALGO, phash64, phash256
 from curate.clean.measure import Limits
-from curate.engine import cores
+from schemas.engine import cores
 from schemas.picture import as_seen, open_picture
 from schemas.progress import progress
 

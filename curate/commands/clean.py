@@ -37,8 +37,8 @@ def check_command(
 ) -> None:
     """Open every new picture, measure and hash it, and drop with a reason what does not count."""
     from curate.clean.check import check_workspace, describe
-    from curate.engine import Engine
     from curate.workspace import open_workspace
+    from schemas.engine import Engine
 
     here, where = open_workspace(workspace), Engine(engine, ray)
     with here.lock("curate check"):
@@ -61,7 +61,7 @@ def hash_command(
 ) -> None:
     """Check and hash pictures in Parquet partitions, without a workspace: a partition in, a partition out."""
     from curate.clean.partitions import hash_partitions
-    from curate.engine import Engine
+    from schemas.engine import Engine
 
     done = hash_partitions(source, out, root, engine=Engine(engine, ray))
     typer.echo(f"{sum(done.values())} pictures in {len(done)} partitions hashed -> {out}")

@@ -111,7 +111,7 @@ def beside_imagehash(name: str, pictures: list[bytes]) -> None:
 _ENGINE = """
 import sys
 from curate.clean.measure import Limits, inspect_file
-from curate.engine import Engine, each
+from schemas.engine import Engine, each
 if __name__ == "__main__":
     jobs = [(at, path, Limits()) for at, path in enumerate(sys.stdin.read().split("\\n"))]
     name = sys.argv[1]

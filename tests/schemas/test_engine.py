@@ -10,8 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from curate.cli import app
-from curate.engine import POOL, Engine, each
 from curate.workspace import Workspace
+from schemas.engine import POOL, Engine, each
 from schemas.errors import UserError
 
 needs_daft = pytest.mark.skipif(not find_spec("daft"), reason="the extra `scale` (Daft) is not installed")
