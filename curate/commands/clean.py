@@ -15,7 +15,10 @@ EngineOption = Annotated[
     typer.Option(help="Who does the work: processes of this machine, or Daft (the extra `scale`)."),
 ]
 RayOption = Annotated[
-    str | None, typer.Option(help="Address of a Ray cluster for Daft, such as ray://head:10001; it must see the files.")
+    str | None,
+    typer.Option(
+        help="Address of a Ray cluster for Daft, such as head:6379 (ray://head:10001 from outside); every machine must see the files."
+    ),
 ]
 
 
