@@ -163,7 +163,8 @@ class _Step:
         try:
             return pickle.dumps((number, pickle.loads(self.work)(jobs), None))
         except Exception as error:
-            error.add_note(traceback.format_exc())
+            if not isinstance(error, UserError):  # where it was raised is for us, not for a user
+                error.add_note(traceback.format_exc())
             try:
                 return pickle.dumps((number, None, error))
             except Exception:  # some exceptions cannot travel
