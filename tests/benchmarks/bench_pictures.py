@@ -137,6 +137,7 @@ def engines(paths: list[Path], folder: Path) -> None:
             for some in (paths[::2], paths[1::2]) if name == TWO else (paths,):
                 _start(script, "one process" if name == TWO else name, some)
             times[name].append(_cpu_of_all() / len(paths) * 1000)
+        print("  a round: " + ", ".join(f"{name} {values[-1]:.2f}" for name, values in times.items()), flush=True)
     ms = {name: median(values) for name, values in times.items()}
     for name, value in ms.items():
         print(
