@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from curate.engine import each
+from schemas.engine import each
 from schemas.picture import as_seen, open_picture
 from schemas.storage import threads_for
 

@@ -14,8 +14,8 @@ import numpy as np
 
 from curate.band_join import Found
 from curate.bands import Band, plan
-from curate.engine import POOL, Engine, each
 from curate.neighbors import tools_for
+from schemas.engine import POOL, Engine, each
 from schemas.files import whole
 
 LEAD = 4  # leading bits of a key: 16 partitions a band

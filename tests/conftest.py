@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -83,6 +89,37 @@ def slow_s3(s3: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[WaitingS3]:
     yield door
     monkeypatch.setenv("AWS_ENDPOINT_URL", door.behind)
     door.close()
+
+
+@pytest.fixture(scope="session")
+def ray_cluster(s3_server: str) -> Iterator[str]:
+    """Address of a real Ray cluster of this machine, two processes wide; it and only it is ended. Skips without Daft and Ray."""
+    for name in ("daft", "ray"):
+        if not find_spec(name):
+            pytest.skip(f"{name} is not installed: pip install 'consenso[scale]' ray")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    aws = {"AWS_ENDPOINT_URL": s3_server, "AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
+    with tempfile.TemporaryDirectory(prefix="ray") as folder:  # its sockets need a short path
+        command = [
+            sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--node-ip-address", "127.0.0.1",
+            "--port", str(port), "--num-cpus", "2", "--object-store-memory", "100000000", "--include-dashboard", "false",
+            "--disable-usage-stats", "--temp-dir", folder,
+        ]  # fmt: skip
+        log = Path(folder) / "start.log"
+        with log.open("wb") as out:
+            head = subprocess.Popen(command, env={**os.environ, **aws, "PYTHONPATH": str(ROOT)}, stdout=out, stderr=out)
+        try:
+            deadline = time.monotonic() + 120
+            while b"Ray runtime started" not in log.read_bytes():
+                assert head.poll() is None, log.read_text()
+                assert time.monotonic() < deadline, log.read_text()
+                time.sleep(0.1)
+            yield f"127.0.0.1:{port}"
+        finally:
+            head.terminate()  # it ends what it began
+            head.wait(60)
 
 
 @pytest.fixture(scope="module")

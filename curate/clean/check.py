@@ -16,9 +16,9 @@ from curate.clean.hashes import HASH_ALGO
 from curate.clean.looks import LOOK_ALGO, see_file
 from curate.clean.measure import inspect_file
 from curate.clean.reasons import Rules
-from curate.engine import POOL, Engine, each
 from curate.neighbors import distance256, stream_pairs
 from curate.workspace import Workspace
+from schemas.engine import POOL, Engine, each
 from schemas.errors import Interrupted, UserError
 from schemas.picture import as_seen, open_picture
 from schemas.progress import progress

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from shutil import rmtree
@@ -22,20 +23,21 @@ from typing import Any
 import numpy as np
 
 from curate.clean.check import read_some
-from curate.clean.embed_model import Embedder
+from curate.clean.embed_model import Asked, Embedder, keep_loaded, loaded
 from curate.embeddings import CURRENT, iter_vectors, open_embeddings
-from curate.engine import cores
 from curate.workspace import Workspace
+from schemas.engine import POOL, Engine, cores, each
 from schemas.errors import Interrupted, UserError
 from schemas.files import whole
 from schemas.picture import as_seen, open_picture
 from schemas.progress import progress
-from schemas.storage import threads_for
+from schemas.storage import is_remote, overlapped, threads_for
 from schemas.tables import EMBEDDINGS
 
 SAVE_EVERY = 30.0  # seconds; what a kill can cost
 PART_ROWS = 4096  # and at most so many pictures
 GROUP_ROWS = 8192  # rows of one Parquet row group: 42 MB of 1,280 numbers
+SMALL_SET = 4_000  # below this many pictures, loading the model in every process takes longer than the work
 CROP = 0.875  # share of the resized picture's short side that the model sees, as ImageNet models are tested
 
 
@@ -60,11 +62,12 @@ class Embedded:
         return f"{len(self.failed)} pictures could not be read and have no vector:\n{named}{more}"
 
 
-def embed_workspace(workspace: Workspace, embedder: Embedder) -> Embedded:
+def embed_workspace(workspace: Workspace, embedder: Embedder, engine: Engine = POOL) -> Embedded:
     """Give every picture that counts and has none yet a vector of this model, and write EMBEDDINGS.
 
     Vectors of other models stay; this model becomes the one that readers mean. Vectors of pictures that do not count any more
     are left out. Pictures that cannot be read are listed, not fatal. Raises Interrupted on Ctrl-C, with what was done kept.
+    The pool works in this process where there is a GPU or little to do.
     """
     pictures = read_some(workspace.table("pictures"))
     kept = pictures[pictures["dropped"].isna()].sort_values("image_id")
@@ -80,7 +83,7 @@ def embed_workspace(workspace: Workspace, embedder: Embedder) -> Embedded:
     failed: list[tuple[str, str]] = []
     try:
         with progress(len(kept), "pictures", done=len(kept) - len(todo)) as bar, parts:
-            for at, vectors in embed(paths, embedder):
+            for at, vectors in _embed_over(paths, embedder, engine):
                 good = [
                     (todo["image_id"].iloc[i], v) for i, v in zip(at, vectors, strict=True) if not isinstance(v, str)
                 ]
@@ -98,28 +101,63 @@ def embed_workspace(workspace: Workspace, embedder: Embedder) -> Embedded:
     return Embedded(path, len(kept), done, parts.count, failed)
 
 
-def embed(paths: Sequence[Path | str], embedder: Embedder) -> Iterator[tuple[list[int], list[Any]]]:
-    """Vectors of pictures, a batch at a time: positions in `paths`, and for each a unit vector or why there is none.
+def _embed_over(
+    paths: Sequence[Path | str], embedder: Embedder, engine: Engine
+) -> Iterator[tuple[list[int], list[np.ndarray | str]]]:
+    """As `embed`, the batches in no order."""
+    if engine == POOL and (embedder.device != "cpu" or len(paths) < SMALL_SET):
+        yield from embed(paths, embedder)
+        return
+    size = embedder.batch
+    jobs = [(keep_loaded(embedder), at, tuple(paths[at : at + size])) for at in range(0, len(paths), size)]
+    yield from each(embed_batch_of_files, jobs, engine, small=0, batch=4)
+
+
+def embed_batch_of_files(job: tuple[Asked, int, Sequence[Path | str]]) -> tuple[list[int], list[np.ndarray | str]]:
+    """Batch in, batch out: the positions of the job's pictures, from its first one on, and for each a vector or why there is none."""
+    asked, first, paths = job
+    embedder = loaded(asked)
+    read = list(overlapped(partial(_read, side=embedder.side), paths, threads_for(paths)))
+    return list(range(first, first + len(paths))), _answers(read, embedder)
+
+
+def embed(
+    pictures: Sequence[Path | bytes | str], embedder: Embedder, threads: int = 0
+) -> Iterator[tuple[list[int], list[np.ndarray | str]]]:
+    """Vectors of pictures, a batch at a time: their positions, and for each a unit vector or why there is none.
 
     Threads decode ahead of the model, by at most four batches, so memory does not grow with the number of pictures.
+
+    Args:
+        pictures: places or bytes; a text that is no `s3://` place is why there is no picture, and comes back as it is.
+        embedder: the model.
+        threads: that decode; 0 = one a core, 16 at most.
     """
     size = embedder.batch
-    with ThreadPoolExecutor(max(min(16, cores()), threads_for(paths))) as threads:
-        jobs = ((at, threads.submit(_read, path, embedder.side)) for at, path in enumerate(paths))
+    readers = threads or max(min(16, cores()), threads_for(one for one in pictures if not isinstance(one, bytes)))
+    with ThreadPoolExecutor(readers) as pool:
+        jobs = ((at, pool.submit(_read, one, embedder.side)) for at, one in enumerate(pictures))
         ahead: deque[tuple[int, Future[np.ndarray | str]]] = deque(islice(jobs, 4 * size))
         while ahead:
             batch = [ahead.popleft() for _ in range(min(size, len(ahead)))]
-            read = [(at, future.result()) for at, future in batch]
+            read = [future.result() for _, future in batch]
             ahead.extend(islice(jobs, len(batch)))
-            pixels = [found for _, found in read if not isinstance(found, str)]
-            vectors = iter(embedder(np.stack(pixels)) if pixels else ())
-            yield [at for at, _ in read], [found if isinstance(found, str) else next(vectors) for _, found in read]
+            yield [at for at, _ in batch], _answers(read, embedder)
 
 
-def _read(path: Path | str, side: int) -> np.ndarray | str:
+def _answers(read: list[np.ndarray | str], embedder: Embedder) -> list[np.ndarray | str]:
+    """For each decoded picture its vector; what says why there is none stays."""
+    pixels = [found for found in read if not isinstance(found, str)]
+    vectors = iter(embedder(np.stack(pixels)) if pixels else ())
+    return [found if isinstance(found, str) else next(vectors) for found in read]
+
+
+def _read(picture: Path | bytes | str, side: int) -> np.ndarray | str:
     """The middle square of the picture as uint8 [side, side, 3], or why it cannot be read."""
+    if isinstance(picture, str) and not is_remote(picture):
+        return picture
     try:
-        with open_picture(path) as image:
+        with open_picture(picture) as image:
             return pixels(image, side)
     except FileNotFoundError:
         return "its file is missing"

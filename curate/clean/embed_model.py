@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import re
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,16 @@ VERSION = "p1"  # of how pictures are prepared; vectors of different preparation
 
 
 @dataclass(frozen=True)
+class Asked:
+    """A model by name, as it is handed to other processes and machines, and the identity they must find."""
+
+    name: str
+    weights: str | None  # a path that every machine sees; None = the installed package's or timm's published ones
+    side: int  # pixels
+    model_id: str
+
+
+@dataclass(frozen=True)
 class Embedder:
     """A model without its head, ready to be called; its identity; its license."""
 
@@ -32,6 +43,7 @@ class Embedder:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     device: str
+    asked: Asked  # how another process comes by the same one
 
     @property
     def batch(self) -> int:
@@ -92,7 +104,31 @@ def load_embedder(name: str = DEFAULT_MODEL, weights: Path | None = None, side: 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = model.eval().to(device, memory_format=torch.channels_last)
     identity = f"{name}@{digest.hexdigest()[:12]}/{side}px-{VERSION}"
-    return Embedder(model, identity, license_, source, side, tuple(config["mean"]), tuple(config["std"]), device)
+    asked = Asked(name, str(weights.resolve()) if weights else None, side, identity)
+    return Embedder(model, identity, license_, source, side, tuple(config["mean"]), tuple(config["std"]), device, asked)
+
+
+_LOADED: dict[Asked, Embedder] = {}
+
+
+def loaded(asked: Asked) -> Embedder:
+    """The model that was asked for, loaded once a process. Raises UserError where this machine has other weights."""
+    if asked not in _LOADED:
+        found = load_embedder(asked.name, Path(asked.weights) if asked.weights else None, asked.side)
+        if found.model_id != asked.model_id:
+            raise UserError(
+                f"{socket.gethostname()}: has {found.model_id} where {asked.model_id} was asked for; the weights and the packages "
+                "must be the same on every machine"
+            )
+        _LOADED.clear()
+        _LOADED[asked] = found
+    return _LOADED[asked]
+
+
+def keep_loaded(embedder: Embedder) -> Asked:
+    """Let `loaded` give this one in this process."""
+    _LOADED[embedder.asked] = embedder
+    return embedder.asked
 
 
 def _packaged() -> Path:

@@ -10,7 +10,7 @@ import pandas as pd
 from curate.clean.check import check_pictures
 from curate.clean.hashes import DRAFT_PX, HASH_ALGO, frequencies
 from curate.clean.measure import Limits
-from curate.engine import cores
+from schemas.engine import cores
 from schemas.picture import draft, luma, open_picture, upright
 from schemas.progress import progress
 from schemas.storage import overlapped, place_of, threads_for

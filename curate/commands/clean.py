@@ -15,7 +15,10 @@ EngineOption = Annotated[
     typer.Option(help="Who does the work: processes of this machine, or Daft (the extra `scale`)."),
 ]
 RayOption = Annotated[
-    str | None, typer.Option(help="Address of a Ray cluster for Daft, such as ray://head:10001; it must see the files.")
+    str | None,
+    typer.Option(
+        help="Address of a Ray cluster for Daft, such as head:6379 (ray://head:10001 from outside); every machine must see the files."
+    ),
 ]
 
 
@@ -37,8 +40,8 @@ def check_command(
 ) -> None:
     """Open every new picture, measure and hash it, and drop with a reason what does not count."""
     from curate.clean.check import check_workspace, describe
-    from curate.engine import Engine
     from curate.workspace import open_workspace
+    from schemas.engine import Engine
 
     here, where = open_workspace(workspace), Engine(engine, ray)
     with here.lock("curate check"):
@@ -61,7 +64,7 @@ def hash_command(
 ) -> None:
     """Check and hash pictures in Parquet partitions, without a workspace: a partition in, a partition out."""
     from curate.clean.partitions import hash_partitions
-    from curate.engine import Engine
+    from schemas.engine import Engine
 
     done = hash_partitions(source, out, root, engine=Engine(engine, ray))
     typer.echo(f"{sum(done.values())} pictures in {len(done)} partitions hashed -> {out}")

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any
 
 from curate.dataset.pack_file import sync, write_part
 from curate.dataset.shrink import Job, Small, made_small
-from curate.engine import cores
 from curate.workspace import FILE, Workspace, open_workspace
+from schemas.engine import cores
 from schemas.errors import Interrupted, Partial, UserError
 from schemas.manifest import picture_root
 from schemas.pack import (

@@ -5,6 +5,7 @@ Run: make bench-pictures; --no-engines leaves out the latter. Ratios of medians 
 
 from __future__ import annotations
 
+import argparse
 import ctypes
 import io
 import os
@@ -131,7 +132,7 @@ _ENGINE = """
 import sys
 from curate.clean.looks import see_file
 from curate.clean.reasons import Rules
-from curate.engine import Engine, each
+from schemas.engine import Engine, each
 if __name__ == "__main__":
     jobs = [(at, path, Rules()) for at, path in enumerate(sys.stdin.read().split("\\n"))]
     name = sys.argv[1]
@@ -141,24 +142,38 @@ if __name__ == "__main__":
 
 
 def engines(paths: list[Path], folder: Path) -> None:
-    """CPU seconds of everything that one process, the pool and Daft start, imports and all, for the same pictures."""
+    """CPU seconds of everything that one process, the pool and Daft start, imports and all, for the same pictures.
+
+    Beside them two processes that know nothing of each other, each with half of the pictures: what two busy cores of this
+    machine cost, whoever keeps them busy (they share caches, memory, and often a core's units).
+    """
     script = folder / "engine.py"
     script.write_text(_ENGINE)
-    names = ["one process", "pool", *(["daft"] if find_spec("daft") else [])]
+    names = ["one process", TWO, "pool", *(["daft"] if find_spec("daft") else [])]
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)  # so that processes of processes are counted too
     times: dict[str, list[float]] = {name: [] for name in names}
     for _ in range(ROUNDS):
         for name in names:
-            running = subprocess.Popen([sys.executable, str(script), name], stdin=subprocess.PIPE, text=True)
-            assert running.stdin
-            running.stdin.write("\n".join(map(str, paths)))
-            running.stdin.close()
+            for some in (paths[::2], paths[1::2]) if name == TWO else (paths,):
+                _start(script, "one process" if name == TWO else name, some)
             times[name].append(_cpu_of_all() / len(paths) * 1000)
+        print("  a round: " + ", ".join(f"{name} {values[-1]:.2f}" for name, values in times.items()), flush=True)
     ms = {name: median(values) for name, values in times.items()}
     for name, value in ms.items():
         print(
-            f"{name}: {value:.2f} CPU ms a picture ({len(paths):,} pictures), {value / ms['one process']:.2f} of one process"
+            f"{name}: {value:.2f} CPU ms a picture ({len(paths):,} pictures), {value / ms['one process']:.2f} of one process, "
+            f"{value / ms[TWO]:.2f} of two apart"
         )
+
+
+TWO = "two processes apart"
+
+
+def _start(script: Path, name: str, paths: list[Path]) -> None:
+    running = subprocess.Popen([sys.executable, str(script), name], stdin=subprocess.PIPE, text=True)
+    assert running.stdin
+    running.stdin.write("\n".join(map(str, paths)))
+    running.stdin.close()
 
 
 def _cpu_of_all() -> float:
@@ -175,8 +190,14 @@ def _cpu_of_all() -> float:
 
 def main() -> None:
     """Print a line a measurement."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--engines", action="store_true", help="only one process beside the pool and Daft")
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         paths = pictures(Path(folder))
+        if options.engines:
+            engines(paths * 3, Path(folder))
+            return
         small = [path.read_bytes() for path in paths[:: max(1, len(paths) // SMALL)]]
         beside_imagehash("400 px", small)
         beside_imagehash("1500 px", [enlarged(data) for data in small[:LARGE]])

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from curate.dataset.export.choose import Chosen
 from curate.dataset.export.place import UNITS, WORKERS, Place, put
-from curate.engine import cores
+from schemas.engine import cores
 from schemas.errors import Interrupted
 from schemas.progress import progress
 

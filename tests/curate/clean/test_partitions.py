@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,14 +17,23 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import timm
+import torch
+from photos import photo, save
 from PIL import Image
+from safetensors.torch import save_file
 from typer.testing import CliRunner
 
+from curate.clean.embed import embed
+from curate.clean.embed_model import load_embedder
 from curate.clean.measure import Limits, inspect
 from curate.clean.partitions import hash_partitions
 from curate.cli import app
-from curate.engine import POOL, Engine
+from curate.embeddings import read_vectors
+from curate.workspace import Workspace
+from schemas.engine import POOL, Engine
 from schemas.errors import UserError
+from schemas.tables import LOOKS, PICTURES
 
 needs_daft = pytest.mark.skipif(not find_spec("daft"), reason="the extra `scale` (Daft) is not installed")
 
@@ -98,38 +107,164 @@ def test_killed_at_any_moment_it_goes_on_and_the_result_is_the_same(tmp_path: Pa
     assert before.items() <= {path.name: path.stat().st_mtime_ns for path in out.glob("*.parquet")}.items()
 
 
-@pytest.fixture
-def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    moto = pytest.importorskip("moto.server")
-    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    for name, value in {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}", "AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }.items():  # fmt: skip
-        monkeypatch.setenv(name, value)
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
 def test_partitions_are_read_from_s3_and_written_there(s3: str, tmp_path: Path) -> None:
     import boto3
 
-    client = boto3.client("s3")
-    client.create_bucket(Bucket="shop")
+    bucket = boto3.resource("s3").Bucket(s3.removeprefix("s3://"))
     write_parts(tmp_path / "in", parts=3)
     for path in (tmp_path / "in").iterdir():
-        client.upload_file(str(path), "shop", f"pictures/{path.name}")
+        bucket.upload_file(str(path), f"pictures/{path.name}")
     # a process of its own: the pool of this one may have begun before these AWS_* were set
-    command = [sys.executable, "-m", "curate.cli", "hash", "s3://shop/pictures", "--out", "s3://shop/hashes/"]
-    run = subprocess.run(command, check=True, timeout=120, capture_output=True, text=True)
-    assert "15 pictures in 3 partitions hashed -> s3://shop/hashes/" in run.stdout
+    command = ("hash", f"{s3}/pictures", "--out", f"{s3}/hashes/")
+    assert f"15 pictures in 3 partitions hashed -> {s3}/hashes/" in curate(*command)
     hash_partitions(str(tmp_path / "in"), str(tmp_path / "out"))
     for path in (tmp_path / "out").iterdir():
-        assert client.get_object(Bucket="shop", Key=f"hashes/{path.name}")["Body"].read() == path.read_bytes()
-    with pytest.raises(UserError, match=r"s3://none: S3 refused ListObjectsV2: .*NoSuchBucket"):
-        hash_partitions("s3://none", "s3://shop/hashes")
+        assert bucket.Object(f"hashes/{path.name}").get()["Body"].read() == path.read_bytes()
+    bucket.Object("hashes/part-1.parquet").delete()
+    curate(*command)  # the others are known by the ends of their files
+    again = bucket.Object("hashes/part-1.parquet").get()["Body"].read()
+    assert again == (tmp_path / "out" / "part-1.parquet").read_bytes()
+    with pytest.raises(UserError, match=r"s3://none: S3 refused ListObjectsV2: .*\(NoSuchBucket\)"):
+        hash_partitions("s3://none", f"{s3}/hashes")
+
+
+def test_partitions_of_other_work_do_not_mix(tmp_path: Path) -> None:
+    write_parts(tmp_path / "in", parts=2)
+    hash_partitions(str(tmp_path / "in"), str(tmp_path / "out"))
+    with pytest.raises(
+        UserError, match=r'part-0.parquet: was made by .*"min_side_px": 64.*this run is .*"min_side_px": 10'
+    ):
+        hash_partitions(str(tmp_path / "in"), str(tmp_path / "out"), limits=Limits(min_side_px=10))
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random weights of timm's tiniest model."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    save_file(timm.create_model("test_efficientnet", num_classes=7).state_dict(), path)
+    return path
+
+
+def curate(*arguments: object, timeout: int = 200) -> str:
+    """What the command says, run in a process of its own: Daft knows one place a process, and forks none."""
+    run = subprocess.run(
+        [sys.executable, "-m", "curate.cli", *map(str, arguments)], timeout=timeout, capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+def same_files(folder: Path, other: Path) -> bool:
+    files = sorted(folder.iterdir())
+    return [f.name for f in files] == sorted(f.name for f in other.iterdir()) and all(
+        f.read_bytes() == (other / f.name).read_bytes() for f in files
+    )
+
+
+def embed_options(weights: Path) -> list[object]:
+    return ["--model", "test_efficientnet", "--weights", weights, "--side", "64"]
+
+
+def test_every_row_has_a_vector_or_says_why_and_they_are_those_of_the_model(weights: Path, tmp_path: Path) -> None:
+    every = write_parts(tmp_path / "in", parts=2)
+    said = curate("embed", tmp_path / "in", "--out", tmp_path / "out", *embed_options(weights))
+    assert "10 pictures in 2 partitions embedded" in said
+    embedder = load_embedder("test_efficientnet", weights, 64)
+    done = pa.concat_tables([pq.read_table(tmp_path / "out" / f"part-{part}.parquet") for part in range(2)]).to_pylist()
+    expected = [v for start in (0, 5) for _, found in embed(every[start : start + 5], embedder) for v in found]
+    for row, vector in zip(done, expected, strict=True):
+        if isinstance(vector, str):
+            assert (row["failed"], row["vector"], row["model_id"]) == (vector, None, None)
+        else:
+            assert (row["model_id"], row["failed"]) == (embedder.model_id, None)
+            np.testing.assert_allclose(row["vector"], vector, atol=2e-3)
+    assert [bool(row["failed"]) for row in done] == ([False] * 4 + [True]) * 2
+    assert json.loads((tmp_path / "out" / "_done.json").read_text())["model_id"] == embedder.model_id
+
+
+@needs_daft
+def test_vectors_over_daft_are_those_of_the_pool_byte_for_byte(weights: Path, tmp_path: Path) -> None:
+    write_parts(tmp_path / "in", parts=3)
+    for out, engine in (("pool", "pool"), ("daft", "daft")):
+        curate("embed", tmp_path / "in", "--out", tmp_path / out, "--engine", engine, *embed_options(weights))
+    assert same_files(tmp_path / "pool", tmp_path / "daft")
+
+
+def working(head: int) -> list[int]:
+    """Processes below that one in which Ray runs steps at this moment."""
+    parents, names = {}, {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            pid, rest = stat.read_text().split(" (", 1)
+            names[int(pid)], rest = rest.rsplit(") ", 1)
+            parents[int(pid)] = int(rest.split()[1])
+    titles = {}
+    for pid in parents:
+        with suppress(OSError):
+            titles[pid] = Path(f"/proc/{pid}/cmdline").read_bytes()
+
+    def below(pid: int) -> bool:
+        while pid in parents and pid != head:
+            pid = parents[pid]
+        return pid == head
+
+    return [pid for pid in parents if titles.get(pid, b"").startswith(b"ray::UDFActor.eval") and below(pid)]
+
+
+def test_a_ray_cluster_writes_the_same_bytes_though_a_worker_is_killed(
+    ray_cluster: str, weights: Path, tmp_path: Path
+) -> None:
+    write_parts(tmp_path / "in", parts=24, rows=40)
+    over_ray = ["--engine", "daft", "--ray", ray_cluster]
+    for command, options in (("hash", []), ("embed", embed_options(weights))):
+        source, pool, out = tmp_path / "in", tmp_path / f"{command}-pool", tmp_path / f"{command}-ray"
+        curate(command, source, "--out", pool, *options)
+        running = subprocess.Popen(
+            [sys.executable, "-m", "curate.cli", command, *map(str, (source, "--out", out, *options, *over_ray))]
+        )
+        killed = []
+        while running.poll() is None:
+            if not killed and len(list(out.glob("*.parquet"))) >= 3 and (killed := working(os.getpid())[:1]):
+                os.kill(killed[0], signal.SIGKILL)
+            time.sleep(0.002)
+        assert running.returncode == 0
+        assert killed, "no worker was there to be killed"
+        assert same_files(pool, out)
+
+
+def test_a_ray_cluster_reads_and_writes_s3(ray_cluster: str, s3: str, tmp_path: Path) -> None:
+    import boto3
+
+    write_parts(tmp_path / "in", parts=3)
+    bucket = boto3.resource("s3").Bucket(s3.removeprefix("s3://"))
+    for path in (tmp_path / "in").iterdir():
+        bucket.upload_file(str(path), f"pictures/{path.name}")
+    curate("hash", f"{s3}/pictures", "--out", f"{s3}/hashes", "--engine", "daft", "--ray", ray_cluster)
+    curate("hash", tmp_path / "in", "--out", tmp_path / "out")
+    for path in (tmp_path / "out").iterdir():
+        assert bucket.Object(f"hashes/{path.name}").get()["Body"].read() == path.read_bytes()
+
+
+def test_check_and_embed_of_a_workspace_over_ray_are_those_of_one_process(
+    ray_cluster: str, weights: Path, workspace: Workspace, tmp_path: Path
+) -> None:
+    for n in range(70):
+        save(tmp_path / "photos" / f"{n}.jpg", photo(n))
+    there = ("--workspace", workspace.root)
+    curate("import", "folder", tmp_path / "photos", *there)
+    found = []
+    for over in ([], ["--engine", "daft", "--ray", ray_cluster]):
+        curate("check", "--again", *over, *there)
+        curate("embed", *embed_options(weights), *over, *there)
+        ids, vectors, _ = read_vectors(workspace.table("embeddings"))
+        looks = LOOKS.read(workspace.table("looks")).sort_values("image_id", ignore_index=True)
+        found.append((PICTURES.read(workspace.table("pictures")), looks, vectors[np.argsort(ids)]))
+        workspace.table("embeddings").unlink()
+    assert found[0][0].equals(found[1][0])
+    assert found[0][1].equals(found[1][1])
+    assert len(found[0][2]) == 70
+    assert (found[0][2] == found[1][2]).all()
 
 
 @pytest.mark.parametrize(

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import os
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
 from curate.cli import app
-from curate.engine import POOL, Engine, each
 from curate.workspace import Workspace
+from schemas.engine import POOL, Engine, each
 from schemas.errors import UserError
 
 needs_daft = pytest.mark.skipif(not find_spec("daft"), reason="the extra `scale` (Daft) is not installed")
@@ -44,6 +51,59 @@ def test_no_jobs_are_no_work(engine: Engine) -> None:
 def test_a_step_that_fails_fails_the_run(engine: Engine) -> None:
     with pytest.raises(Exception, match="job 70 is not to be done"):
         list(each(refused, range(100), engine, small=0))
+
+
+def dies_once(job: Path) -> int:
+    """The first process that gets this job kills itself, as the kernel does when memory runs out."""
+    if job.name == "70":
+        with suppress(FileExistsError):
+            job.touch(exist_ok=False)
+            os.kill(os.getpid(), signal.SIGKILL)
+    return int(job.name)
+
+
+def dies(job: int) -> int:
+    if job == 70:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return job
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_jobs_of_a_killed_process_are_done_again(engine: Engine, tmp_path: Path) -> None:
+    done = list(each(dies_once, [tmp_path / str(n) for n in range(200)], engine, small=0, batch=4))
+    assert (tmp_path / "70").exists()
+    assert sorted(done) == list(range(200))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_job_that_kills_every_process_is_given_up_aloud(engine: Engine) -> None:
+    with pytest.raises(UserError, match=r"were killed 3 times in a row, .* is there too little memory"):
+        list(each(dies, range(200), engine, small=0, batch=4))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_users_error_comes_through_as_it_was_raised(engine: Engine) -> None:
+    with pytest.raises(UserError, match=r"^job 3: name another$"):
+        list(each(put_right, range(100), engine, small=0))
+
+
+def put_right(job: int) -> int:
+    if job == 3:
+        raise UserError("job 3: name another")
+    return job
+
+
+@pytest.mark.skipif(not find_spec("daft") or not find_spec("ray"), reason="Daft and Ray are not both installed")
+def test_a_cluster_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"path": ["a.jpg"]}), tmp_path / "a.parquet")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+        command = [sys.executable, "-m", "curate.cli", "hash", str(tmp_path), "--out", str(tmp_path / "out")]
+        run = subprocess.run([*command, "--engine", "daft", "--ray", address], capture_output=True, text=True)
+    assert run.returncode == 1
+    assert run.stderr.startswith(f"error: --ray {address}: no Ray cluster answers there (")
+    assert run.stderr.count("\n") == 1
 
 
 def test_few_jobs_are_done_here() -> None:
