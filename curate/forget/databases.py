@@ -79,8 +79,12 @@ def clean_project(project: sqlite3.Connection, plan: Plan, forgotten: Forgotten)
         project.executemany("INSERT INTO going VALUES (?)", [(i,) for i in plan.images])
         for name in sorted(plan.names):
             project.execute("DELETE FROM gallery WHERE marketplace = ? AND listing_id = ?", name)
-            project.execute("DELETE FROM frontier WHERE kind = 'product' AND marketplace = ? AND listing_id = ?", name)
+            project.execute(
+                "DELETE FROM frontier WHERE kind IN ('product', 'listing', 'row') AND marketplace = ? AND listing_id = ?",
+                name,
+            )
         project.executemany("DELETE FROM frontier WHERE url = ?", [(url,) for url in plan.urls])
+        project.execute("DELETE FROM frontier WHERE state = 'replaced' AND image_id IN (SELECT what FROM going)")
         project.execute(  # the address of a picture that a listing still shows stays, so that it is not fetched again
             "UPDATE frontier SET state = 'failed', dropped = ?, later = 0, image_id = NULL, blob = NULL, bytes = NULL, etag = NULL,"
             " last_modified = NULL WHERE image_id IN (SELECT what FROM going)",
@@ -90,7 +94,7 @@ def clean_project(project: sqlite3.Connection, plan: Plan, forgotten: Forgotten)
             project.execute(
                 "UPDATE frontier SET (marketplace, listing_id) = (SELECT g.marketplace, g.listing_id FROM gallery g"
                 " WHERE g.url = frontier.url ORDER BY g.first_seen_at, g.marketplace, g.listing_id LIMIT 1)"
-                " WHERE kind = 'picture' AND marketplace = ? AND listing_id = ?"
+                " WHERE kind IN ('picture', 'file') AND marketplace = ? AND listing_id = ?"
                 " AND EXISTS (SELECT 1 FROM gallery g WHERE g.url = frontier.url)",
                 name,
             )

@@ -143,7 +143,7 @@ def _read(workspace: Workspace, project: sqlite3.Connection) -> _World:
     listings = {n: dict(a) if a else {} for n, a in zip(named, table["attributes"], strict=True)}
     folder = {n for n, source in zip(named, table["source"], strict=True) if source == "folder"}
     blobs = dict(zip(pictures["image_id"], pictures["blob"], strict=True))
-    for row in project.execute("SELECT * FROM frontier WHERE kind = 'product'"):
+    for row in project.execute("SELECT * FROM frontier WHERE kind IN ('product', 'listing')"):
         attributes = (json.loads(row["data"]) if row["data"] else {}).get("attributes") or {}
         listings.setdefault((row["marketplace"], row["listing_id"]), attributes)
     for row in project.execute(
@@ -224,9 +224,12 @@ def _left_alone(plan: Plan, world: _World, images: set[str], names: set[Name]) -
 def _addresses(plan: Plan, project: sqlite3.Connection) -> None:
     """Addresses that only what goes had, and display copies in S3."""
     names, urls = plan.names, set()
-    for row in project.execute("SELECT url, final_url, marketplace, listing_id FROM frontier WHERE kind = 'product'"):
+    for row in project.execute(
+        "SELECT url, CASE kind WHEN 'product' THEN final_url END AS led_to, marketplace, listing_id FROM frontier"
+        " WHERE kind IN ('product', 'listing')"
+    ):
         if (row["marketplace"], row["listing_id"]) in names:
-            urls |= {row["url"], row["final_url"]} - {None}
+            urls |= {row["url"], row["led_to"]} - {None}
     shown: dict[str, set[Name]] = defaultdict(set)
     for row in project.execute("SELECT url, marketplace, listing_id FROM gallery"):
         shown[row["url"]].add((row["marketplace"], row["listing_id"]))

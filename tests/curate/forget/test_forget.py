@@ -285,3 +285,22 @@ def test_originals_and_display_copies_in_a_bucket_go(
     assert keys[1] == "shown/other.jpg"
     assert gone not in keys[0]
     assert mentions(workspace.root, [gone]) == []
+
+
+def test_a_seller_of_a_feed_goes_with_its_pictures_and_stays_out_when_the_feed_comes_again(
+    workspace: Workspace, curate: Curate, tmp_path: Path
+) -> None:
+    rows = ["id,title,vendor,image_link"]
+    for number, seller in enumerate(["Ana Gold", "Ana Gold", "Bo"]):
+        (tmp_path / f"{number}.jpg").write_bytes(as_bytes(photo(number), "JPEG"))
+        rows.append(f"SKU-{seller[:2]}-{number},Apron {number},{seller},{number}.jpg")
+    feed = tmp_path / "feed.csv"
+    feed.write_text("\n".join(rows) + "\n")
+    curate("import", "feed", str(feed))
+    gone = [hashlib.sha256((tmp_path / f"{number}.jpg").read_bytes()).hexdigest() for number in range(2)]
+    assert set(gone) < set(pictures(workspace).index)
+    curate("forget", "--seller", "ana  gold", "--yes")
+    assert mentions(workspace.root, [*gone, "SKU-An-0", "SKU-An-1", "Ana Gold"]) == []
+    assert "2 forgotten on request" in curate("import", "feed", str(feed))
+    assert mentions(workspace.root, gone) == []
+    assert len(pictures(workspace)) == 1
