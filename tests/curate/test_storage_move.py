@@ -128,7 +128,7 @@ def test_a_picture_that_is_lost_or_changed_is_told_and_the_others_go(filled: Wor
     code, said = run("storage", "move", s3, "--remove")
     assert code == 3
     assert "4 pictures copied" in said
-    assert "2 pictures could not be copied and stay where their rows say, the first is " in said
+    assert "2 of the pictures could not be copied; their rows say what they said before. The first is " in said
     assert changed.exists(), "nothing is removed that is not at the new place"
     code, said = run("storage", "move", s3)
     assert code == 3
