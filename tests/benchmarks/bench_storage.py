@@ -6,6 +6,7 @@ A real S3 server (moto) stands behind a door that holds each request for 30 ms; 
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -22,8 +23,10 @@ from curate.dataset.shrink import made_small
 from curate.workspace import now
 from schemas.pack import Format
 from schemas.storage import storage_at
-from tests.waiting_s3 import WaitingS3
 from train.data import load_pictures
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from tests.waiting_s3 import WaitingS3
 
 COUNT, DELAY = 200, 0.03
 

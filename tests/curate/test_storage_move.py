@@ -164,6 +164,8 @@ def test_a_workspace_may_begin_in_s3(s3: str, run: Run, tmp_path: Path) -> None:
     made = open_workspace(tmp_path / "new")
     assert len(list(storage_at(f"{s3}/new").names("blobs/"))) == 5
     assert files(made) == []
+    code, said = run("init", str(tmp_path / "other"), "--storage", f"{s3}/new")
+    assert (code, "holds pictures already; if they are another workspace's" in said) == (0, True)
 
 
 # Imported by the process before anything else: it dies at the n-th call of one of our functions.
