@@ -1,10 +1,11 @@
-"""What S3 costs: requests a picture, and seconds for 200 pictures when each request takes 30 ms, one at a time and overlapped.
+"""What S3 costs: requests a picture, and seconds for 100 pictures when each request takes 30 ms, one at a time and overlapped.
 
 A real S3 server (moto) stands behind a door that holds each request for 30 ms; folders are measured beside it.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import tempfile
@@ -28,7 +29,7 @@ from train.data import load_pictures
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from tests.waiting_s3 import WaitingS3
 
-COUNT, DELAY = 200, 0.03
+COUNT, DELAY = 100, 0.03
 
 
 def measure(root: Path, where: str, door: WaitingS3) -> dict[str, tuple[float, float]]:
@@ -59,6 +60,7 @@ def measure(root: Path, where: str, door: WaitingS3) -> dict[str, tuple[float, f
 
 def main() -> None:
     """Measure and print."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
