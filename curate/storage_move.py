@@ -102,7 +102,8 @@ class Moved:
         if self.failed:
             image_id, why = next(iter(self.failed.items()))
             raise Partial(
-                f"{len(self.failed):,} pictures could not be copied and stay where their rows say, the first is {image_id}: {why}"
+                f"{len(self.failed):,} of the pictures could not be copied; their rows say what they said before. "
+                f"The first is {image_id}: {why}"
             )
 
 

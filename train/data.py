@@ -163,7 +163,7 @@ def check_source(source: Path | Pack, manifest: Manifest, image_ids: Sequence[st
     """What a person should know of the pictures, in a line. Raises UserError when a pack lacks some of them."""
     if not isinstance(source, Pack):
         remote = next((path for path in manifest.rows["path"] if is_remote(path)), None)
-        return f"objects like {remote}" if remote else f"files under {source}"
+        return f"originals in {remote.rpartition('/blobs/')[0] or remote}" if remote else f"files under {source}"
     missing = source.missing(image_ids)
     other = source.sums.get(source.manifest.name) != hashlib.sha256(manifest.path.read_bytes()).hexdigest()
     if missing:

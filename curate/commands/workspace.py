@@ -60,6 +60,8 @@ def init_command(
     workspace = create_workspace(folder, config)
     path = add_task(workspace, made)
     workspace.log("init", outputs=[path])
+    if kept and next(workspace.storage.names("blobs/"), None):
+        typer.echo(f"{kept} holds pictures already; if they are another workspace's, give this one a prefix of its own")
     typer.echo(f"{folder} made with task {made.task} ({len(made.classes)} classes) -> {path}")
     typer.echo(f"next: read {path}, then `cd {folder}` and `curate scrape URL` or `curate import folder DIR`")
 

@@ -128,7 +128,7 @@ def test_a_picture_that_is_lost_or_changed_is_told_and_the_others_go(filled: Wor
     code, said = run("storage", "move", s3, "--remove")
     assert code == 3
     assert "4 pictures copied" in said
-    assert "2 pictures could not be copied and stay where their rows say, the first is " in said
+    assert "2 of the pictures could not be copied; their rows say what they said before. The first is " in said
     assert changed.exists(), "nothing is removed that is not at the new place"
     code, said = run("storage", "move", s3)
     assert code == 3
@@ -164,6 +164,8 @@ def test_a_workspace_may_begin_in_s3(s3: str, run: Run, tmp_path: Path) -> None:
     made = open_workspace(tmp_path / "new")
     assert len(list(storage_at(f"{s3}/new").names("blobs/"))) == 5
     assert files(made) == []
+    code, said = run("init", str(tmp_path / "other"), "--storage", f"{s3}/new")
+    assert (code, "holds pictures already; if they are another workspace's" in said) == (0, True)
 
 
 # Imported by the process before anything else: it dies at the n-th call of one of our functions.
