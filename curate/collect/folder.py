@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from curate.collect.blobs import kind_of, put, sweep
+from curate.collect.blobs import kind_of, name_of, put, sweep
 from curate.collect.files import ENDINGS
+from curate.collect.forgotten import Forgotten
 from curate.collect.merge import add_rows, replace_rows
 from curate.workspace import Workspace, now
 from schemas.errors import Interrupted, UserError
@@ -41,7 +42,7 @@ class Found:
     listings: pd.DataFrame
     appearances: pd.DataFrame
     truth: pd.DataFrame
-    skipped: int  # files that are no pictures
+    skipped: int  # files that are no pictures, or were forgotten on request
     torn: int  # pictures filed under two classes: no truth is known
 
 
@@ -78,6 +79,7 @@ def read_folder(
     task: str | None = None,
     classes: list[str] | None = None,
     link: bool = False,
+    forgotten: Forgotten | None = None,
 ) -> Found:
     """Take in every picture below `folder`: bytes into blobs now, rows returned for the tables.
 
@@ -95,9 +97,13 @@ def read_folder(
             if path.suffix.lower() not in ENDINGS and kind_of(data) is None:
                 skipped += 1
                 continue
+            place = (Path(folder.name) / path.relative_to(folder)).as_posix()
+            if forgotten and (forgotten.listing(MARKETPLACE, place) or forgotten.image(name_of(data)[0])):
+                skipped += 1
+                continue
             image_id, blob = put(storage, data, path if link else None)
             ids[image_id] = (blob, len(data))
-            shown.append((image_id, (Path(folder.name) / path.relative_to(folder)).as_posix()))
+            shown.append((image_id, place))
             if classes and path.parent != folder and path.parent.name in classes:
                 labels.setdefault(image_id, set()).add(path.parent.name)
     except KeyboardInterrupt:
@@ -147,7 +153,8 @@ def import_folder(
         check_classes(named, asked.keys, str(folder), asked.task, hint)
     sweep(workspace.storage)
     classes = asked.keys if asked and named else None
-    found = read_folder(folder, workspace.storage, pd.Timestamp(now()), asked.task if asked else None, classes, link)
+    of_task, at = asked.task if asked else None, pd.Timestamp(now())
+    found = read_folder(folder, workspace.storage, at, of_task, classes, link, Forgotten.of(workspace))
     if not len(found.pictures):
         raise UserError(f"{folder}: holds no pictures ({', '.join(sorted(ENDINGS))} are taken)")
     new = add_rows(PICTURES, workspace.table("pictures"), found.pictures)
