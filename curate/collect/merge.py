@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-AT_ONCE = 20_000  # rows in memory when a table is joined a piece at a time
+AT_ONCE = 5_000  # rows in memory when a table is joined a piece at a time
 
 
 def add_rows(table: Table, path: Path, rows: pd.DataFrame) -> int:
