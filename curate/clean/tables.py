@@ -60,20 +60,20 @@ def _find_pairs(workspace: Workspace, kept: pd.DataFrame, before: pd.DataFrame, 
     bits = max((workspace.task(name).pictures.near_bits for name in workspace.tasks()), default=10)
     last = PAIRS.metadata(path) if path.exists() and not again else {}
     old = PAIRS.read(path) if last.get(RULES) == ALGO else None
-    known = before.loc[before["kind"] != "exact", "image_id"]
+    known = before.loc[before["kind"] != "exact", "image_id"].tolist()
     # CLUSTERS of the same pictures: else the last run was stopped between the two, or a picture was forgotten since
     searched = known if last.get(SEARCHED) == _search(bits, cap, known) else ()
     crowds: list[Skipped] = []
     pairs, _ = find_pairs(
         kept, workspace.table("looks"), workspace.root, bits, vectors if vectors.exists() else None, old, searched, cap, crowds
     )  # fmt: skip
-    PAIRS.write(pairs, path, {RULES: ALGO, SEARCHED: _search(bits, cap, kept["image_id"])})
+    PAIRS.write(pairs, path, {RULES: ALGO, SEARCHED: _search(bits, cap, kept["image_id"].tolist())})
     skipped = _skipped(crowds, kept)
     SKIPPED.write(skipped, workspace.table("skipped"))
     return skipped
 
 
-def _search(bits: int, cap: int, ids: pd.Series) -> str:
+def _search(bits: int, cap: int, ids: list[str]) -> str:
     """Says in which pictures all pairs were looked for, and how."""
     return f"{bits} bits, cap {cap}, pictures {hashlib.sha256(''.join(sorted(ids)).encode()).hexdigest()}"
 

@@ -7,7 +7,7 @@ any.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -63,14 +63,15 @@ def find_pairs(
         skipped: takes a row for everything that was too large to compare.
     """
     forms, ids = forms_of(pictures, looks), pictures["image_id"].to_numpy(object)
-    fresh = ~pictures["image_id"].isin(set(searched)).to_numpy() if before is not None else np.ones(len(pictures), bool)
+    known = set(searched) if before is not None else set()
+    fresh = np.array([image_id not in known for image_id in ids], bool)
     if fresh.mean() > MOSTLY_NEW if len(fresh) else True:
         near, refused = candidates(forms, bits, None, cap, skipped)
     else:
         near, refused = candidates(forms, bits, fresh, cap, skipped)
         near = _with_old(near, before, pictures["image_id"], fresh)
     near = _named(near, ids)
-    near["detail"] = _detail(near, [place_of(root, blob) for blob in pictures["blob"]], before)
+    near["detail"] = _detail(near, root, pictures["blob"].to_numpy(object), before)
     near["similarity"] = _similarity(near, vectors)
     gray = is_gray(forms.colors) if len(pictures) else np.zeros(0, bool)
     near["reason"] = _reasons(near, gray[near["i"]] != gray[near["j"]])
@@ -96,7 +97,7 @@ def _named(near: pd.DataFrame, ids: np.ndarray) -> pd.DataFrame:
     return near.assign(image_id_a=np.where(swap, b, a), image_id_b=np.where(swap, a, b))
 
 
-def _detail(near: pd.DataFrame, paths: Sequence[Path | str], before: pd.DataFrame | None) -> np.ndarray:
+def _detail(near: pd.DataFrame, root: Path, blobs: np.ndarray, before: pd.DataFrame | None) -> np.ndarray:
     """How well the pictures of each pair fit, NaN where the hashes leave no doubt or a file cannot be read."""
     detail = np.full(len(near), np.nan)
     doubt = ((near["distance256"] > CERTAIN_BITS) | (near["how"] != "whole")).to_numpy()
@@ -104,7 +105,10 @@ def _detail(near: pd.DataFrame, paths: Sequence[Path | str], before: pd.DataFram
         known = before.set_index(["image_id_a", "image_id_b"])["detail"]
         detail = np.array(known.reindex(pd.MultiIndex.from_frame(near[["image_id_a", "image_id_b"]])), float)
     todo = np.flatnonzero(doubt & np.isnan(detail))
-    pairs = [(paths[i], paths[j]) for i, j in zip(near["i"].iloc[todo], near["j"].iloc[todo], strict=True)]
+    pairs = [
+        (place_of(root, blobs[i]), place_of(root, blobs[j]))
+        for i, j in zip(near["i"].iloc[todo], near["j"].iloc[todo], strict=True)
+    ]
     with progress(len(pairs), "pairs compared") as bar:
         for at, found in fits(pairs):
             detail[todo[at]] = np.nan if found is None else found.detail
