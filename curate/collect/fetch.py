@@ -141,7 +141,11 @@ class Fetcher:
             target = answer.header("location")
             if not target:
                 raise Failed("a redirect to nowhere", answer.status)
-            url = urljoin(url, target)
+            try:
+                url = urljoin(url, target)
+                urlsplit(url)
+            except ValueError as error:
+                raise Failed("a redirect to what is no address", answer.status) from error
         raise Failed(f"more than {HOPS} redirects")
 
     def _guard(self, url: str) -> None:

@@ -66,6 +66,9 @@ async def _verdict(fetcher: Fetcher, site: str, urls: list[str], plan: Plan) -> 
     delay = max(plan.manners.delay, rules.delay, plan.rules(site).delay)
     said = f"{site}/robots.txt: {len(urls) - len(reasons)} of {len(urls)} start pages allowed, {delay:g} s between requests"
     why = f"\n  not allowed: {reasons[0]}" if reasons else ""
+    reserved = [url for url in urls if await fetcher.reservations.header(url)]
+    if reserved:
+        why += f"\n  reserved by tdmrep.json, so not kept: {len(reserved)} of {len(urls)} start pages"
     maps = "".join(f"\n  sitemap: {place}" for place in rules.sitemaps[:5])
     return said + why + maps
 

@@ -12,7 +12,7 @@ from functools import cache, lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urljoin, urlsplit
 
 import yaml
 from parsel.csstranslator import HTMLTranslator
@@ -115,6 +115,11 @@ PLATFORMS = (
         find=r"(//cdn\.shopify\.com/[^?]+?|/cdn/shop/[^?]+?)_(?:pico|icon|thumb|small|compact|medium|large|grande|\d+x\d*|x\d+)(?:_crop_\w+)?(?:@\dx)?(\.\w+)(?=$|\?)",
         replace=r"\1\2",
     ),
+    Rewrite(  # Shopify: apron.jpg?v=16&width=1920
+        find=r"((?://cdn\.shopify\.com/|/cdn/shop/)[^?]+\?(?:[^#]*&)?v=\d+)&(?:width|height|crop)=.*$",
+        replace=r"\1",
+    ),
+    Rewrite(find=r"(/arquivos/ids/\d+)-\d+-(?:\d+|auto)(?=[/?]|$)", replace=r"\1"),  # VTEX: ids/170815-500-auto
     Rewrite(find=r"(/dw/image/v2/[^?]+)\?s[wh]=.*$", replace=r"\1"),  # Salesforce Commerce Cloud: ?sw=513&sh=654&sm=fit
 )
 
@@ -193,7 +198,14 @@ def full_size(url: str, site: Site | None = None) -> str:
     """The address of a picture in full size, by the rules of its site and by those of platforms that many shops stand on."""
     for rewrite in (*PLATFORMS, *(site.image_rewrite if site else ())):
         url = re.sub(rewrite.find, rewrite.replace, url)
-    return url
+    return _unwrapped(url)
+
+
+def _unwrapped(url: str) -> str:
+    """The picture behind Next.js's resizer: /_next/image?url=…&w=1920."""
+    parts = urlsplit(url)
+    inner = parse_qs(parts.query).get("url", [""])[0] if parts.path.endswith("/_next/image") else ""
+    return urljoin(url, inner) if inner.startswith(("/", "http://", "https://")) else url
 
 
 def read_site(path: Path) -> Site:

@@ -53,7 +53,10 @@ async def _page(todo: Todo, answer: Answer, plan: Plan) -> Result:
         return _listed(listed, seen, plan)
     given = (answer.body, answer.url, kind, plan.marketplace)
     large = len(answer.body) > LARGE_PAGE
-    page = await asyncio.to_thread(plan.read, *given) if large else plan.read(*given)
+    try:
+        page = await asyncio.to_thread(plan.read, *given) if large else plan.read(*given)
+    except Exception as error:  # a mistake of ours, on one page: the others come in, and the next version tries again
+        return replace(seen, dropped=f"our reader failed ({type(error).__name__}: {error})"[:300], later=True)
     wish = wishes(answer.headers, answer.body)
     if page.listing:
         if wish.refused:

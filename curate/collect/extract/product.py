@@ -15,7 +15,7 @@ from curate.collect.extract.prices import currency_of, parse_price
 from curate.collect.extract.rules import by_rules
 from curate.collect.extract.schema_org import gtin_of, nodes, own_product, read_product, sort_out, types
 from curate.collect.extract.values import Found, first_text, id_in, words
-from curate.collect.extract.visible import is_picture, visible
+from curate.collect.extract.visible import gallery, is_picture, visible
 from curate.collect.site import SOURCES, Site, full_size
 
 SHOWN = ("name", "image", "images", "price", "currency", "sku", "product_id", "gtin", "mpn", "brand", "availability")
@@ -185,6 +185,10 @@ def _finish(product: Product, page: Document, site: Site | None) -> None:
             fields["currency"] = currency
             sources["currency"] = (sources.get("currency") or source) if given else source
         product.price = parse_price(fields["price"], currency, written=source in ("rules", "page"))
+    if len(product.images) == 1 and "image" not in (
+        site.fields if site else ()
+    ):  # most shops tell machines of one only
+        product.images = _with_gallery(product.images[0], gallery(page, fields.get("name")))
     product.images = list(dict.fromkeys(full_size(image, site) for image in product.images))
     if site:
         product.images = product.images[: site.limits.max_images]
@@ -195,6 +199,12 @@ def _finish(product: Product, page: Document, site: Site | None) -> None:
         )
     if number := id_in(page.url):
         fields["url_id"], sources["url_id"] = number, "url"
+
+
+def _with_gallery(main: str, shown: list[str]) -> list[str]:
+    """The main picture, in the size that the gallery has it, before the others."""
+    same = [one for one in shown if one.split("?")[0] == main.split("?")[0]]
+    return [*(same[:1] or [main]), *shown]
 
 
 def _isbn(text: str | None) -> str | None:

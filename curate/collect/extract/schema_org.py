@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urldefrag, urljoin
+from urllib.parse import urldefrag, urljoin, urlsplit
 
 from curate.collect.extract.document import Document
 from curate.collect.extract.values import Found, address_of, as_list, dig, first_text, text_of, words
@@ -120,7 +120,8 @@ def read_product(product: Node, base: str) -> Found:
         found.put("gtin", *(gtin for name in _GTIN if (gtin := gtin_of(node.get(name)))))
         found.put("product_id", node.get("productID"), node.get("productId"), node.get("productGroupID"))
         _read_identifier(node, found)
-        found.images = found.images or pictures(node, base)
+    shown = [one for one in variants if one is variants[0] or not _elsewhere(one, base)]
+    found.images = list(dict.fromkeys(one for node in (product, *shown) for one in pictures(node, base)))
     found.put("brand", dig(product, "manufacturer"))
     offered = [_offer(node) for node in (product, *variants)]
     _read_offer(next((one for one in offered if _price(one)), offered[0]), found)
@@ -128,6 +129,14 @@ def read_product(product: Node, base: str) -> Found:
         if isinstance(pair, dict) and (label := text_of(pair.get("name"))):
             found.put(f"+{label}", pair.get("value"))  # a name of the page's own
     return found
+
+
+def _elsewhere(variant: Node, base: str) -> bool:
+    """Whether a variant has a page of its own: its pictures are that page's."""
+    offers = [one for one in as_list(variant.get("offers")) if isinstance(one, dict)]
+    place = _url_of(variant) or next((place for one in offers if (place := _url_of(one))), None)
+    full = _joined(base, place) if place else None
+    return full is not None and urlsplit(full).path != urlsplit(base).path
 
 
 def _read_identifier(node: Node, found: Found) -> None:
@@ -172,7 +181,8 @@ def _read_offer(offer: Node, found: Found) -> None:
     found.put(
         "currency", offer.get("priceCurrency"), dig(offer, "priceSpecification", "priceCurrency"), offer.get("currency")
     )
-    found.put("availability", offer.get("availability"))
+    inner = [one for one in as_list(offer.get("offers")) if isinstance(one, dict)]
+    found.put("availability", offer.get("availability"), *(one.get("availability") for one in inner[:20]))
     found.put("seller", offer.get("seller"))
     for name in ("sku", "mpn"):
         found.put(name, offer.get(name))
@@ -212,6 +222,7 @@ def pictures(product: Node, base: str) -> list[str]:
     for image in as_list(product.get("image")):
         places = [image]
         if isinstance(image, dict):
-            places = as_list(image.get("contentUrl") or image.get("url") or image.get("@id"))
+            named = {name.lower(): value for name, value in image.items()}  # Etsy writes contentURL
+            places = as_list(named.get("contenturl") or named.get("url") or named.get("@id"))
         found += [address for one in places if (address := address_of(one, base))]
     return list(dict.fromkeys(found))

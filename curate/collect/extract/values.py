@@ -14,8 +14,8 @@ from w3lib.url import safe_url_string
 LONGEST_URL = 4_000
 LONGEST_TEXT = 20_000  # characters of one value; more is no name and no price
 _UNSEEN = re.compile(
-    r"[\u200b-\u200f\u2028-\u202e\u2060\ufeff\ue000-\uf8ff\x00-\x08\x0e-\x1f\x7f-\x9f]"
-)  # marks, icon fonts
+    r"[\u200b-\u200f\u2028-\u202e\u2060\ufeff\ue000-\uf8ff\x00-\x08\x0e-\x1f\x7f-\x9f\ud800-\udfff]"
+)  # marks, icon fonts, halves of letters
 _LONG = re.compile(r"^(?=\d*[A-Z])(?=\D*\d\D*\d)[A-Z0-9]{6,20}$|\d{5,}(?=\D*$)")
 _SHORT = re.compile(r"(?<!\d)\d{4}(?!\d)")
 _NUMBERED = ("sku", "childsku", "pid", "productid", "product_id", "itemid", "item", "id")  # of a query, best first

@@ -55,7 +55,16 @@ _NO_PICTURE = re.compile(
     re.I,
 )
 _PICTURE_FILE = re.compile(r"\.(?:jpe?g|png|webp|avif|gif)(?:$|[?#])", re.I)
-_OF_PICTURE = ("data-zoom-image", "data-large", "data-original", "data-lazy", "data-src", "src")
+_ZOOMED = (
+    "data-zoom-image",
+    "data-zoom",
+    "data-zoom-src",
+    "data-src-zoom-image",
+    "data-large_image",
+    "data-large",
+    "data-old-hires",
+)
+_OF_PICTURE = (*_ZOOMED, "data-original", "data-lazy", "data-src", "src")
 _BEHIND = lxml.etree.XPath("following::*[position() <= $most]")
 _NO_LABEL = {"script", "style", "option", "button", "input", "textarea", "noscript", "label"}
 MOST_PICTURES = 30
@@ -206,10 +215,26 @@ def _pictures(page: Document, name: str) -> list[str]:
     return list(dict.fromkeys(named or others))[:MOST_PICTURES]
 
 
-def _near(tag: Any) -> list[Any]:
-    """The element and three around it."""
+def gallery(page: Document, name: str | None) -> list[str]:
+    """Pictures in something called a gallery that say where their larger form is: a link, or what a zoom loads."""
+    found: list[str] = []
+    for tag in page.tree.iter("img"):
+        link = tag.getparent()
+        linked = link is not None and link.tag == "a" and _PICTURE_FILE.search(link.get("href") or "")
+        if not (linked or any(tag.get(one) for one in _ZOOMED)) or len(found) >= MOST_PICTURES:
+            continue
+        around = [f"{one.get('class', '')} {one.get('id', '')}" for one in _near(tag, 7)]
+        if not any(map(_GALLERY.search, around)) or any(map(_OTHERS.search, around)):
+            continue
+        if (address := _largest(tag, page.base)) and is_picture(address, name):
+            found.append(address)
+    return list(dict.fromkeys(found))
+
+
+def _near(tag: Any, most: int = 4) -> list[Any]:
+    """The element and those around it, the innermost first."""
     found = [tag]
-    while len(found) < 4 and (above := found[-1].getparent()) is not None:
+    while len(found) < most and (above := found[-1].getparent()) is not None:
         found.append(above)
     return found
 

@@ -60,6 +60,27 @@ def test_a_full_disk_gets_one_clear_line_and_costs_nothing_but_time(
     assert_whole(workspace, site)
 
 
+def test_a_database_that_can_grow_no_more_gets_one_clear_line_and_costs_nothing_but_time(
+    workspace: Workspace, site: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite itself says that the disk is full, in the middle of the crawl."""
+    site.shop(30)
+    opened = Workspace.project
+
+    def small(self: Workspace) -> Any:
+        connection = opened(self)
+        pages = connection.execute("PRAGMA page_count").fetchone()[0]
+        connection.execute(f"PRAGMA max_page_count = {pages + 2}")
+        return connection
+
+    monkeypatch.setattr(Workspace, "project", small)
+    with pytest.raises(UserError, match=r"cannot be written \(database or disk is full\); run the same command again"):
+        crawl(workspace, f"{site.url}/list/0")
+    monkeypatch.undo()
+    crawl(workspace, f"{site.url}/list/0")
+    assert_whole(workspace, site)
+
+
 # Imported by every process of the crawl, before anything else: it dies at a point, the first time it comes there.
 _DIES = """
 import os, signal, sys

@@ -54,3 +54,12 @@ def test_it_says_why_nothing_would_come(workspace: Workspace, site: Any, tmp_pat
     ]
     assert said[-1] == "dry run: 2 pages read, 0 listings; nothing was written"
     assert site.asked == ["/robots.txt"]
+
+
+def test_it_shows_what_a_site_reserves(workspace: Workspace, site: Any) -> None:
+    site.shop(1)
+    site.page("/.well-known/tdmrep.json")
+    site.replies["/.well-known/tdmrep.json"].body = b'[{"location": "/p/", "tdm-reservation": 1}]'
+    said = dry(workspace, f"{site.url}/p/0")
+    assert "  reserved by tdmrep.json, so not kept: 1 of 1 start pages" in said
+    assert "  not kept: opted out (tdm-reservation: 1 (tdmrep.json))" in said

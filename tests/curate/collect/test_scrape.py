@@ -21,6 +21,7 @@ import curate.collect.fetch as fetch
 from curate.cli import app
 from curate.collect.addresses import GuardedResolver, is_private
 from curate.collect.export import export_here
+from curate.collect.extract import read_page
 from curate.collect.fetch import Manners
 from curate.collect.plan import Plan
 from curate.collect.scrape import Crawled, finish, scrape
@@ -411,3 +412,56 @@ def test_two_sites_are_crawled_side_by_side_and_a_slow_one_holds_up_nobody(
     file = tmp_path / "urls.txt"
     file.write_text(f"{slow.url}/list/0\n{fast.url}/list/0\n")
     assert crawl(workspace, str(file)).listings == 8
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "</title><script>alert(1)</script>",
+        "<img src=x onerror=alert(1)>",
+        "Delantal \u202e\x00\ud800 ok",
+        "x" * 100_000,
+    ],
+)
+def test_a_title_with_scripts_or_rubbish_is_text_and_nothing_else(workspace: Workspace, site: Any, name: str) -> None:
+    site.product("/p/1", "A", [], name=name.replace("</", "<\\/"))
+    page = site.replies["/p/1"]
+    page.body = page.body.replace(b"<body>", f"<head><title>{name}</title></head><body>".encode("utf-8", "replace"))
+    done = crawl(workspace, f"{site.url}/p/1")
+    (title,) = LISTINGS.read(workspace.table("listings"))["title"]
+    assert (done.listings, done.failures) == (1, 0)
+    assert len(title) <= 20_000
+    assert "\x00" not in title
+    assert "\u202e" not in title
+
+
+def test_pages_that_lead_round_in_circles_or_to_nowhere_say_so(workspace: Workspace, site: Any, tmp_path: Path) -> None:
+    for path, target in {
+        "/a": "/b",
+        "/b": "/a",
+        "/self": "/self",
+        "/odd": "mailto:x@y.example",
+        "/bad": "http://[::1",
+    }.items():
+        site.page(path, status=302, headers={"Location": target})
+    file = tmp_path / "urls.txt"
+    file.write_text("".join(f"{site.url}{path}\n" for path in ("/a", "/self", "/odd", "/bad")))
+    crawl(workspace, str(file))
+    assert failures(workspace) == {
+        "/a": "more than 5 redirects", "/self": "more than 5 redirects", "/odd": "redirected to mailto:, which is not the web",
+        "/bad": "a redirect to what is no address",
+    }  # fmt: skip
+
+
+def test_a_page_that_our_reader_fails_on_stops_no_crawl(workspace: Workspace, site: Any) -> None:
+    site.shop(3, pictures=1)
+
+    def read(body: bytes, url: str, kind: str | None, marketplace: str | None) -> Any:
+        if url.endswith("/p/1"):
+            raise IndexError("of our own making")
+        return read_page(body, url, kind, marketplace)
+
+    assert crawl(workspace, f"{site.url}/list/0", read=read).listings == 2
+    assert failures(workspace) == {"/p/1": "our reader failed (IndexError: of our own making)"}
+    crawl(workspace, f"{site.url}/list/0")
+    assert_whole(workspace, site)

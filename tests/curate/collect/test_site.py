@@ -107,6 +107,16 @@ def test_your_own_rules_come_before_the_shipped_ones() -> None:
         ),
         ("https://cdn.shopify.com/s/a_SL1000.jpg", "https://cdn.shopify.com/s/a_SL1000.jpg"),
         ("https://s.example/dw/image/v2/B/on/a.jpg?sw=513&sh=654&sm=fit", "https://s.example/dw/image/v2/B/on/a.jpg"),
+        ("https://s.example/cdn/shop/files/a.jpg?v=169&width=1920", "https://s.example/cdn/shop/files/a.jpg?v=169"),
+        (
+            "https://a.vteximg.com.br/arquivos/ids/170815-500-auto/a.jpg?v=6",
+            "https://a.vteximg.com.br/arquivos/ids/170815/a.jpg?v=6",
+        ),
+        ("https://s.example/_next/image?url=%2Fimg%2Fa.jpg&w=1920&q=75", "https://s.example/img/a.jpg"),
+        (
+            "https://s.example/_next/image?url=javascript%3A1&w=1920",
+            "https://s.example/_next/image?url=javascript%3A1&w=1920",
+        ),
         ("https://s.example/a_large.jpg?sw=5", "https://s.example/a_large.jpg?sw=5"),
     ],
 )

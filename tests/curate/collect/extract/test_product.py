@@ -86,13 +86,14 @@ def test_a_group_tells_what_its_variants_share_and_the_first_one_the_rest() -> N
         "hasVariant": [
             {"@type": "Product", "name": "Apron S", "sku": "A-S", "image": ["/s1.jpg", "/s2.jpg"], "offers": {"price": 5}},
             {"@type": "Product", "name": "Apron M", "sku": "A-M", "image": "/m.jpg", "offers": {"price": 6}},
+            {"@type": "Product", "name": "Apron L", "sku": "A-L", "image": "/l.jpg", "url": "/its/own/page", "offers": {"price": 6}},
         ],
     }  # fmt: skip
     found = read(ld({"@graph": [{"@type": "BreadcrumbList"}, group]}))
     assert {name: found.fields[name] for name in ("name", "sku", "product_id", "brand")} == {
         "name": "Apron", "sku": "A-S", "product_id": "G7", "brand": "Tela",
     }  # fmt: skip
-    assert (found.price, found.images) == (5, ["https://shop.example/s1.jpg", "https://shop.example/s2.jpg"])
+    assert (found.price, found.images) == (5, [f"https://shop.example/{name}.jpg" for name in ("s1", "s2", "m")])
 
 
 def test_products_of_one_name_are_variants_and_of_several_the_one_in_the_heading_counts() -> None:
