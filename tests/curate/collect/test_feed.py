@@ -27,6 +27,8 @@ from curate.cli import app
 from curate.collect.export import export_here
 from curate.collect.feed import Ask, Fed, finish, import_feed, preview
 from curate.collect.fetch import Manners
+from curate.forget.plan import Order
+from curate.forget.run import forget
 from curate.workspace import Workspace
 from schemas.errors import Partial, UserError
 from schemas.tables import APPEARANCES, FAILURES, LISTINGS, PICTURES
@@ -227,14 +229,19 @@ def test_the_same_row_twice_is_one_listing_and_another_with_its_id_says_so(
     assert reasons(workspace) == {}  # what was put right is no failure any more
 
 
-def test_what_was_forgotten_on_request_does_not_come_in_again(workspace: Workspace, tmp_path: Path) -> None:
+def test_what_was_forgotten_on_request_does_not_come_in_again(workspace: Workspace, tmp_path: Path, site: Any) -> None:
     rows = [{**row, "seller": seller} for row, seller in zip(goods(tmp_path, 3), ("Ana", "Luis", "Ana"), strict=True)]
-    kinds = ("listing\0feed\0A0", "seller\0Luis")
-    hashes = [hashlib.sha256(text.encode()).hexdigest() for text in kinds]
-    pq.write_table(pa.table({"hash": hashes}), workspace.table("forgotten"))
-    (tmp_path / "feed.csv").write_text(as_csv(rows))
-    assert take(workspace, tmp_path / "feed.csv").counts.forgotten == 2
-    assert list(listings(workspace).index) == ["A2"]
+    far = hashlib.sha256(site.picture("/i/far.jpg", 50)).hexdigest()
+    rows.append({**rows[0], "id": "A9", "image": f"{site.url}/i/far.jpg"})
+    feed = tmp_path / "feed.csv"
+    feed.write_text(as_csv(rows))
+    take(workspace, feed)
+    order = Order(images=[far], listings=["feed/A0"], sellers=["Luis"])
+    assert forget(workspace, order, lambda _: True, lambda _: None) is not None
+    assert take(workspace, feed, refresh=True).counts.forgotten == 2
+    assert set(listings(workspace).index) == {"A2", "A9"}
+    assert far not in set(PICTURES.read(workspace.table("pictures"))["image_id"])
+    assert site.asked.count("/i/far.jpg") >= 1
 
 
 def test_a_feed_on_the_web_is_fetched_and_its_relative_pictures_too(workspace: Workspace, site: Any) -> None:
