@@ -31,6 +31,12 @@ def bucket_and_key(where: str) -> tuple[str, str]:
     return parts.netloc, where.removeprefix(f"{SCHEME}{parts.netloc}").strip("/")
 
 
+def load() -> None:
+    """Import boto3 whole. Two threads that both begin to may find it half made: this one lets them in one by one."""
+    with _making:
+        import botocore.exceptions  # noqa: F401
+
+
 def session() -> Any:
     """A boto3 session with the key that S3 has of its own, else the usual one."""
     import boto3
@@ -83,6 +89,7 @@ def is_missing(error: Any) -> bool:
 @contextmanager
 def clear_errors(where: str, what: str) -> Iterator[None]:
     """What S3 refuses and a person can put right, as one line: the place, what was asked, the answer."""
+    load()
     from boto3.exceptions import Boto3Error
     from botocore import exceptions as aws
 

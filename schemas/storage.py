@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from schemas.errors import UserError
-from schemas.s3 import SCHEME, body, bucket_and_key, clear_errors, client, is_missing
+from schemas.s3 import SCHEME, body, bucket_and_key, clear_errors, client, is_missing, load
 
 J = TypeVar("J")
 R = TypeVar("R")
@@ -120,6 +120,7 @@ class Bucket(Storage):
     at_once = AT_ONCE
 
     def __init__(self, where: str) -> None:
+        load()  # before threads begin: they share this object
         self.bucket, self.prefix = bucket_and_key(where)
         self.where = f"{SCHEME}{self.bucket}/{self.prefix}".rstrip("/")
 

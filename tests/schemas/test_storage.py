@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +85,17 @@ def test_what_s3_refuses_is_one_clear_line(s3: str, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("HOME", "/nonexistent")
     with pytest.raises(UserError, match="no key for S3; set CURATE_S3_ACCESS_KEY_ID"):
         storage_at("s3://shop-originals").size("x")
+
+
+def test_threads_that_all_begin_with_s3_find_it_whole(s3: str) -> None:
+    storage_at(s3).write("blobs/ab/x.jpg", b"bytes")
+    program = (
+        "from schemas.storage import overlapped, read_place\n"
+        f"print(set(overlapped(read_place, ['{s3}/blobs/ab/x.jpg'] * 32, 16)))"
+    )  # in a process of its own: boto3 is not imported there yet
+    for _ in range(3):
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+        assert done.stdout == "{b'bytes'}\n", done.stderr
 
 
 def test_sweeping_a_folder_removes_only_what_was_left_half_written(tmp_path: Path) -> None:
