@@ -14,6 +14,7 @@ from curate.dataset.export.place import DONE
 from curate.dataset.export.place import PLAN as UNDER_WAY
 from curate.forget.plan import Plan
 from curate.forgotten import Forgotten, hashed
+from curate.storage_move import left_places
 from curate.workspace import FILE, Workspace
 from schemas.files import clear_killed, write_bytes
 from schemas.pack import is_pack
@@ -182,6 +183,12 @@ def remove_bytes(workspace: Workspace, plan: Plan) -> Iterator[int]:
         for image in images:
             for path in (folder / image[:2]).glob(f"{image}.*"):
                 path.unlink(missing_ok=True)
+    for place in left_places(workspace):  # where originals were before they moved
+        storage = storage_at(place)
+        for image in images:
+            for name in [name for name in storage.names(f"blobs/{image[:2]}/") if image in name]:
+                storage.remove(name)
+                yield 1
     for place, key in plan.uploads:
         from curate.s3 import Bucket
 

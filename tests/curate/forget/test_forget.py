@@ -18,6 +18,7 @@ from curate.forgotten import Forgotten
 from curate.workspace import Workspace, open_workspace
 from schemas.manifest import read_manifest, write_manifest
 from schemas.pack import open_pack
+from schemas.storage import storage_at
 from schemas.tables import CLUSTERS, EMBEDDINGS, FORGOTTEN, MANIFEST, PICTURES, VOTES
 from tests.contents import mentions
 
@@ -304,3 +305,15 @@ def test_a_seller_of_a_feed_goes_with_its_pictures_and_stays_out_when_the_feed_c
     assert "2 forgotten on request" in curate("import", "feed", str(feed))
     assert mentions(workspace.root, gone) == []
     assert len(pictures(workspace)) == 1
+
+
+def test_copies_that_a_move_left_behind_go_too(
+    workspace: Workspace, ids: dict[str, str], curate: Curate, s3: str
+) -> None:
+    curate("storage", "move", s3)
+    curate("storage", "move", ".")
+    names = {name.rpartition("/")[2].partition(".")[0] for name in storage_at(s3).names()}
+    assert names == set(ids.values())
+    curate("forget", "--image", ids["0"], "--yes")
+    names = {name.rpartition("/")[2].partition(".")[0] for name in storage_at(s3).names()}
+    assert names == set(ids.values()) - {ids["0"]}
