@@ -67,7 +67,9 @@ def _crawl(workspace: Workspace) -> list[str]:
     if not (workspace.root / "project.db").exists():
         return []
     with contextlib.closing(workspace.project()) as connection:
-        rows = connection.execute("SELECT kind, state, count(*) FROM frontier GROUP BY kind, state").fetchall()
+        rows = connection.execute(
+            "SELECT kind, state, count(*) FROM frontier WHERE kind IN ('page', 'product', 'picture') GROUP BY kind, state"
+        ).fetchall()  # imports keep their own kinds there
     if not rows:
         return []
     fetched = {"product": 0, "picture": 0, "page": 0}

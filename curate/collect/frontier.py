@@ -117,7 +117,9 @@ class Frontier:
 
     def hosts(self) -> list[str]:
         """Hosts with something to fetch."""
-        rows = self._reader.execute("SELECT DISTINCT host FROM frontier WHERE state IN ('pending', 'stale')")
+        rows = self._reader.execute(
+            f"SELECT DISTINCT host FROM frontier WHERE state IN ('pending', 'stale') AND kind IN {_OF_THE_WEB}"
+        )
         return [row["host"] for row in rows]
 
     def waiting(self) -> int:

@@ -29,6 +29,7 @@ from curate.collect.feed import Ask, Fed, finish, import_feed, preview
 from curate.collect.fetch import Manners
 from curate.forget.plan import Order
 from curate.forget.run import forget
+from curate.status import describe
 from curate.workspace import Workspace
 from schemas.errors import Partial, UserError
 from schemas.tables import APPEARANCES, FAILURES, LISTINGS, PICTURES
@@ -242,6 +243,14 @@ def test_what_was_forgotten_on_request_does_not_come_in_again(workspace: Workspa
     assert set(listings(workspace).index) == {"A2", "A9"}
     assert far not in set(PICTURES.read(workspace.table("pictures"))["image_id"])
     assert site.asked.count("/i/far.jpg") >= 1
+
+
+def test_status_counts_what_a_feed_brought_beside_what_a_crawl_did(workspace: Workspace, tmp_path: Path) -> None:
+    (tmp_path / "feed.csv").write_text(as_csv(goods(tmp_path, 3)))
+    take(workspace, tmp_path / "feed.csv")
+    said = describe(workspace)
+    assert "listings  3 on 1 marketplaces" in said
+    assert "crawl" not in said
 
 
 def test_a_feed_on_the_web_is_fetched_and_its_relative_pictures_too(workspace: Workspace, site: Any) -> None:
