@@ -37,7 +37,18 @@ SetOption = Annotated[
     typer.Option("--set", metavar="NAME=VALUE", help="Change one number of the recipe; may be repeated."),
 ]
 WeightsOption = Annotated[Path | None, typer.Option("--weights", help="Start from a .safetensors or .pth file.")]
+BaseOption = Annotated[
+    int | None,
+    typer.Option("--unlabeled-base", min=1, help="What a share is a share of: --unlabeled 300% of this many pictures."),
+]
+BudgetOption = Annotated[
+    str | None,
+    typer.Option("--budget", help="steps (default): the pool's size does not matter; epochs: passes over the pool."),
+]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of every random choice.")]
+SeedsOption = Annotated[
+    int, typer.Option("--seeds", min=1, help="Train this many seeds, from --seed on, and say mean and spread.")
+]
 PicturesOption = Annotated[
     Path | None,
     typer.Option(
@@ -60,6 +71,7 @@ def resnet18_command(
     changes: SetOption = None,
     weights: WeightsOption = None,
     seed: SeedOption = 0,
+    seeds: SeedsOption = 1,
     pictures: PicturesOption = None,
     max_hours: HoursOption = 2.0,
     fresh: FreshOption = False,
@@ -77,6 +89,7 @@ def vit_command(
     changes: SetOption = None,
     weights: WeightsOption = None,
     seed: SeedOption = 0,
+    seeds: SeedsOption = 1,
     pictures: PicturesOption = None,
     max_hours: HoursOption = 2.0,
     fresh: FreshOption = False,
@@ -90,6 +103,8 @@ def semivit_command(
     manifest: ManifestOption,
     label_fraction: FractionOption = 1.0,
     unlabeled: UnlabeledOption = None,
+    unlabeled_base: BaseOption = None,
+    budget: BudgetOption = None,
     stage1: Annotated[
         Path | None, typer.Option("--stage1", help="Start from this vit run instead of training stage 1.")
     ] = None,
@@ -98,6 +113,7 @@ def semivit_command(
     changes: SetOption = None,
     weights: WeightsOption = None,
     seed: SeedOption = 0,
+    seeds: SeedsOption = 1,
     pictures: PicturesOption = None,
     max_hours: HoursOption = 2.0,
     fresh: FreshOption = False,
@@ -106,13 +122,16 @@ def semivit_command(
     _train(**{**locals(), "method": "semivit"})
 
 
-def _train(*, changes: list[str] | None, **asked: Any) -> None:
-    """Train and say the result in one line."""
+def _train(*, changes: list[str] | None, seeds: int, budget: str | None = None, **asked: Any) -> None:
+    """Train and say the result in one line a seed, and in one more what several say together."""
     from train.report import one_line
-    from train.run import Request, train
+    from train.run import Request
+    from train.seeds import together, train_seeds
 
-    request = Request(changes=tuple(changes or ()), **asked)
-    typer.echo(f"{one_line(train(request))} -> {request.folder}")
+    request = Request(changes=(*(changes or ()), *([f"budget={budget}"] if budget else [])), **asked)
+    found = train_seeds(request, seeds, lambda one, record: typer.echo(f"{one_line(record)} -> {one.folder}"))
+    if seeds > 1:
+        typer.echo(together([record for _, record in found]))
 
 
 @app.command("report")

@@ -67,6 +67,10 @@ class Supervised:
 class SemiSupervised(Supervised):
     """Semi-ViT: stage 1 as above, then an EMA teacher and probabilistic pseudo mixup on the unlabeled pictures."""
 
+    budget: str = (
+        "steps"  # "epochs" = semi_epochs passes over the pool instead, as in the paper: a larger pool, a longer run
+    )
+    semi_epochs: float = 100.0  # passes over the unlabeled pool with budget=epochs, semi-vit
     semi_steps: int = 44_375  # semi-vit: 100 passes over 284K unlabeled pictures, 640 a step; independent of the pool
     semi_batch: int = 128  # labeled pictures a step, semi-vit
     mu: float = 5.0  # unlabeled pictures per labeled one, semi-vit
@@ -98,6 +102,16 @@ class SemiSupervised(Supervised):
 
 Recipe = Supervised | SemiSupervised
 
+
+def with_budget(recipe: Recipe, n_labeled: int, n_pool: int) -> Recipe:
+    """The recipe with the number of steps that its budget comes to on a pool of this size; a budget in steps stays."""
+    if not isinstance(recipe, SemiSupervised) or recipe.budget == "steps" or not n_pool:
+        return recipe
+    pool = n_pool + n_labeled * recipe.pool_has_labeled
+    a_step = min(round(recipe.mu * min(recipe.semi_batch, n_labeled)), pool)
+    return replace(recipe, semi_steps=max(1, round(recipe.semi_epochs * pool / a_step)))
+
+
 # timm's published fine-tuning of ResNet18 is for ImageNet from scratch; for a few thousand pictures a gentler one is usual.
 _RESNET = Supervised(
     model="resnet18.a1_in1k", drop_path=0.0, crop_scale=0.2, base_lr=1e-3, layer_decay=1.0, batch_size=128, epochs=50,
@@ -120,7 +134,7 @@ _VIT_CPU: dict[str, Any] = _SMALL | {  # a vision transformer with a convolution
     "model": "levit_128s", "epochs": 70, "warmup_epochs": 4, "base_lr": 8e-3, "eval_every": 100,
 }  # fmt: skip
 _SEMI_CPU: dict[str, Any] = _VIT_CPU | {
-    "semi_steps": 300, "semi_batch": 32, "mu": 2.0, "semi_base_lr": 1e-3, "semi_layer_decay": 1.0, "threshold": 0.6,
+    "semi_steps": 300, "semi_epochs": 20, "semi_batch": 32, "mu": 2.0, "semi_base_lr": 1e-3, "semi_layer_decay": 1.0, "threshold": 0.6,
     "semi_mixup_labeled": False, "lambda_u": 1.0, "ema_horizon": 0.2,
 }  # fmt: skip
 # a quarter of the pictures: smaller batches, so that there are steps enough to learn in
@@ -207,7 +221,8 @@ _SHARES = (
     "ema_decay",
 )
 _POSITIVE_SHARES = ("crop_pct", "crop_scale", "layer_decay", "semi_layer_decay", "ema_horizon")
-_POSITIVE = ("epochs", "base_lr", "semi_base_lr", "mu", "clip_grad")
+_POSITIVE = ("epochs", "semi_epochs", "base_lr", "semi_base_lr", "mu", "clip_grad")
+_WORDS = {"budget": ("steps", "epochs")}
 
 
 def check(recipe: Recipe) -> Recipe:
@@ -225,6 +240,9 @@ def check(recipe: Recipe) -> Recipe:
         for name in names:
             if values.get(name) is not None and not good(values[name]):
                 raise UserError(f"{name} {said}, got {values[name]}")
+    for name, words in _WORDS.items():
+        if values.get(name, words[0]) not in words:
+            raise UserError(f"{name} must be {' or '.join(words)}, got {values[name]}")
     numbers = {name: v for name, v in values.items() if isinstance(v, int | float) and not isinstance(v, bool)}
     for name, value in numbers.items():
         if not value >= 0:  # also catches what is no number

@@ -44,7 +44,7 @@ from train.fit import Fitted, Held, Stage, fit, predict_probs
 from train.metrics import judge
 from train.models import ModelFacts, build_model, has_batch_norm
 from train.predict import predictions_frame, write_predictions
-from train.recipe import Recipe, SemiSupervised, recipe_for
+from train.recipe import Recipe, SemiSupervised, recipe_for, with_budget
 from train.steps import Labeled, SemiStep, SupervisedStep
 from train.teacher import Teacher
 
@@ -59,6 +59,7 @@ class Request:
     changes: tuple[str, ...] = ()
     label_fraction: float = 1.0
     unlabeled: str | None = None
+    unlabeled_base: int | None = None  # what a share of `unlabeled` is a share of; None = the manifest's own pool
     out: Path | None = None
     weights: Path | None = None
     seed: int = 0
@@ -72,7 +73,8 @@ class Request:
         """Where the run goes: <workspace>/runs/<task>-<method>-<label percent>-s<seed> unless said otherwise."""
         if self.out is not None:
             return self.out
-        name = f"{self.manifest.stem}-{self.method}-{100 * self.label_fraction:g}-s{self.seed}"
+        pool = f"-u{self.unlabeled.replace('%', 'pct')}" if self.unlabeled else ""
+        name = f"{self.manifest.stem}-{self.method}-{100 * self.label_fraction:g}{pool}-s{self.seed}"
         return picture_root(self.manifest) / "runs" / name
 
 
@@ -80,7 +82,8 @@ def train(request: Request) -> dict[str, Any]:
     """Train as asked, or go on with, or only report, the same run found in the folder; returns run.json's content."""
     recipe = recipe_for(request.method, request.recipe, request.changes)
     manifest = read_manifest(request.manifest)
-    chosen = choose(manifest, request.label_fraction, request.unlabeled)
+    chosen = choose(manifest, request.label_fraction, request.unlabeled, request.unlabeled_base)
+    recipe = with_budget(recipe, len(chosen.labeled), len(chosen.pool))
     _check_pool(recipe, chosen, request)
     source = picture_source(manifest, request.pictures)
     identity = _fingerprint(request, recipe, manifest, source)
@@ -133,7 +136,7 @@ class _Run:
         self._say_time(stages)
         if self.given is not None:
             self.model.load_state_dict(self.given)
-        write_text(self.folder / "started.json", json.dumps({"fingerprint": self.identity}))
+        self._count_test_reads(0)
         fitted = {}
         with _terminate_as_interrupt():
             for stage, make_step in stages:
@@ -242,12 +245,13 @@ class _Run:
 
     def _write(self, fitted: dict[str, Fitted]) -> dict[str, Any]:
         """Judge val and, once, test; write the run folder, run.json last."""
+        test_reads = self._count_test_reads(1)  # noted before it happens: a run killed while it judges says so later
         probs = {name: self._probs(name) for name in ("val", "test", "pool")}
         metrics = {name: judge(probs[name], self._truth(name), self.chosen.classes) for name in ("test", "val")}
         config = self._config()
         save_weights(self.folder / "model.safetensors", self.model.state_dict(), {"consenso": json.dumps(config)})
         model_id = hashlib.sha256((self.folder / "model.safetensors").read_bytes()).hexdigest()[:32]
-        record = self._record(fitted, model_id, metrics)
+        record = self._record(fitted, model_id, metrics) | {"test_reads": test_reads}
         ids = [image_id for name in probs for image_id in getattr(self.chosen, name)["image_id"]]
         stacked = np.concatenate([part for part in probs.values() if len(part)])
         frame = predictions_frame(self.manifest, ids, stacked, self.folder.name, model_id)
@@ -260,6 +264,13 @@ class _Run:
         (self.folder / "checkpoint.pt").unlink(missing_ok=True)
         (self.folder / "started.json").unlink(missing_ok=True)
         return record
+
+    def _count_test_reads(self, more: int) -> int:
+        """How often this run has looked at test, `more` included; kept in the folder, so no kill makes it forget."""
+        path = self.folder / "started.json"
+        before = json.loads(path.read_text()).get("test_reads", 0) if path.exists() else 0
+        write_text(path, json.dumps({"fingerprint": self.identity, "test_reads": before + more}))
+        return before + more
 
     def _probs(self, part: str) -> np.ndarray:
         return predict_probs(self.model, self.pictures, self.positions[part], self.views, self.device)
@@ -277,13 +288,13 @@ class _Run:
         return {
             "run": self.folder.name, "method": request.method, "task": self.manifest.task,
             "manifest": str(request.manifest), "manifest_id": self.manifest.manifest_id, "classes": self.chosen.classes,
-            "label_fraction": request.label_fraction, "unlabeled": request.unlabeled, "counts": self.chosen.counts(),
+            "label_fraction": request.label_fraction, "unlabeled": request.unlabeled, "unlabeled_base": request.unlabeled_base, "counts": self.chosen.counts(),
             "recipe_name": request.recipe, "recipe": asdict(self.recipe), "changes": list(request.changes),
             "seed": request.seed, "model": self.facts.as_json(), "model_id": model_id,
             "stage1": str(request.stage1) if request.stage1 else None,
             "best": {name: found.best_row for name, found in fitted.items()},
             "seconds": {name: round(found.seconds, 1) for name, found in fitted.items()},
-            "wall_seconds": round(time.monotonic() - self.began, 1), "test_reads": 1, "unreadable": self.failed, "pictures": self.read_from,
+            "wall_seconds": round(time.monotonic() - self.began, 1), "unreadable": self.failed, "pictures": self.read_from,
             "test": {key: metrics["test"].get(key) for key in ("n", "right", "acc1", "acc5", "ce", "macro")},
             "device": _device_name(self.device), "fingerprint": self.identity, "finished_at": datetime.now(UTC).isoformat(),
             "versions": {"consenso": __version__, "python": platform.python_version(), "torch": torch.__version__,
@@ -317,7 +328,7 @@ def _check_pool(recipe: Recipe, chosen: Chosen, request: Request) -> None:
 
 def _fingerprint(request: Request, recipe: Recipe, manifest: Manifest, source: Path | Pack) -> str:
     """What makes two runs the same run: pictures from a pack are not those from the originals."""
-    parts = [request.method, asdict(recipe), manifest.manifest_id, request.label_fraction, request.unlabeled, request.seed,
+    parts = [request.method, asdict(recipe), manifest.manifest_id, request.label_fraction, request.unlabeled, request.unlabeled_base, request.seed,
              str(request.weights), str(request.stage1), *([source.format.as_json()] if isinstance(source, Pack) else [])]  # fmt: skip
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
