@@ -152,6 +152,22 @@ def report_command(
     typer.echo(f"{len(runs)} runs compared -> {out}")
 
 
+@app.command("study")
+def study_command(
+    study: Annotated[Path | None, typer.Argument(help="The study as a TOML file.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the runs and their estimated time, train none.")
+    ] = False,
+    max_hours: HoursOption = 2.0,
+    example: Annotated[bool, typer.Option("--example", help="Print the paper's study, to begin with.")] = False,
+) -> None:
+    """Train all runs of a study, manifests x methods x shares x seeds x pool sizes, and report them; goes on if stopped."""
+    from train.study import study_lines
+
+    for line in study_lines(study, dry_run, max_hours, example):
+        typer.echo(line)
+
+
 def main() -> None:
     """Entry point of the `train` script."""
     run(app, "train")

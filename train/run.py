@@ -45,8 +45,13 @@ from train.metrics import judge
 from train.models import ModelFacts, build_model, has_batch_norm
 from train.predict import predictions_frame, write_predictions
 from train.recipe import Recipe, SemiSupervised, recipe_for, with_budget
+from train.stages import stages_of
 from train.steps import Labeled, SemiStep, SupervisedStep
 from train.teacher import Teacher
+
+
+class Busy(UserError):
+    """Another process is training this run."""
 
 
 @dataclass(frozen=True)
@@ -69,13 +74,15 @@ class Request:
     fresh: bool = False
 
     @property
-    def folder(self) -> Path:
-        """Where the run goes: <workspace>/runs/<task>-<method>-<label percent>-s<seed> unless said otherwise."""
-        if self.out is not None:
-            return self.out
+    def name(self) -> str:
+        """<task>-<method>-<label percent>-s<seed>, with the share of the pool where one was asked for."""
         pool = f"-u{self.unlabeled.replace('%', 'pct')}" if self.unlabeled else ""
-        name = f"{self.manifest.stem}-{self.method}-{100 * self.label_fraction:g}{pool}-s{self.seed}"
-        return picture_root(self.manifest) / "runs" / name
+        return f"{self.manifest.stem}-{self.method}-{100 * self.label_fraction:g}{pool}-s{self.seed}"
+
+    @property
+    def folder(self) -> Path:
+        """Where the run goes: a folder of its name in the workspace's `runs` unless said otherwise."""
+        return self.out if self.out is not None else picture_root(self.manifest) / "runs" / self.name
 
 
 def train(request: Request) -> dict[str, Any]:
@@ -163,26 +170,10 @@ class _Run:
     def _stages(self, stage1_given: bool) -> list[tuple[Stage, Any]]:
         """The stages of this run, each with a function that makes its step when its turn comes."""
         recipe, seed = self.recipe, self.request.seed
-        n = len(self.positions["labeled"])
-        batch = min(recipe.batch_size, n)
-        common: dict[str, Any] = {"min_lr": recipe.min_lr, "weight_decay": recipe.weight_decay, "beta2": recipe.beta2,
-                  "clip_grad": recipe.clip_grad, "eval_every": recipe.eval_every}  # fmt: skip
-        first = Stage(
-            "stage1" if isinstance(recipe, SemiSupervised) else "train", max(1, round(recipe.epochs * n / batch)),
-            round(recipe.warmup_epochs * n / batch), recipe.lr, layer_decay=recipe.layer_decay, images=batch, **common,
-        )  # fmt: skip
-        stages: list[tuple[Stage, Any]] = []
-        if not stage1_given:
-            stages.append((first, lambda: SupervisedStep(self.model, self._labeled(recipe.batch_size, seed), seed)))
-        if isinstance(recipe, SemiSupervised):
-            few = min(recipe.semi_batch, n)
-            pool = min(round(recipe.mu * few), len(self._pool()))
-            second = Stage(
-                "stage2", recipe.semi_steps, round(recipe.semi_warmup * recipe.semi_steps), recipe.semi_lr,
-                layer_decay=recipe.semi_layer_decay, images=few + pool, **common,
-            )  # fmt: skip
-            stages.append((second, self._semi_step))
-        return stages
+        stages = stages_of(recipe, len(self.positions["labeled"]), len(self.positions["pool"]), stage1_given)
+        makers = {"stage2": self._semi_step}
+        plain = lambda: SupervisedStep(self.model, self._labeled(recipe.batch_size, seed), seed)  # noqa: E731
+        return [(stage, makers.get(stage.name, plain)) for stage in stages]
 
     def _semi_step(self) -> SemiStep:
         recipe, seed = self.recipe, self.request.seed + 1_000_003  # stage 2 repeats no random numbers of stage 1
@@ -315,6 +306,13 @@ def read_record(folder: Path) -> dict[str, Any]:
         raise UserError(f"{path}: is not the record of a run ({error})") from error
 
 
+def state_of(folder: Path) -> str:
+    """Whether a run folder is `done`, `unfinished` or `new`."""
+    if (folder / "run.json").exists():
+        return "done"
+    return "unfinished" if (folder / "started.json").exists() else "new"
+
+
 def _check_pool(recipe: Recipe, chosen: Chosen, request: Request) -> None:
     """What must be true before pictures are read."""
     if request.stage1 is not None and not isinstance(recipe, SemiSupervised):
@@ -329,7 +327,7 @@ def _check_pool(recipe: Recipe, chosen: Chosen, request: Request) -> None:
 def _fingerprint(request: Request, recipe: Recipe, manifest: Manifest, source: Path | Pack) -> str:
     """What makes two runs the same run: pictures from a pack are not those from the originals."""
     parts = [request.method, asdict(recipe), manifest.manifest_id, request.label_fraction, request.unlabeled, request.unlabeled_base, request.seed,
-             str(request.weights), str(request.stage1), *([source.format.as_json()] if isinstance(source, Pack) else [])]  # fmt: skip
+             str(request.weights), read_record(request.stage1)["model_id"] if request.stage1 else "None", *([source.format.as_json()] if isinstance(source, Pack) else [])]  # fmt: skip
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 
@@ -347,7 +345,7 @@ def _folder(folder: Path, fresh: bool) -> Iterator[Path]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UserError(f"{folder}: another process is training this run") from None
+            raise Busy(f"{folder}: another process is training this run") from None
         if fresh:
             for entry in folder.iterdir():
                 if entry.name != ".lock":
