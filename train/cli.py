@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from schemas.command import run
+from train.commands import study
 
 app = typer.Typer(
     name="train",
@@ -30,7 +31,11 @@ OutOption = Annotated[
     typer.Option("--out", help="Run folder; default: runs/<task>-<method>-<percent>-s<seed> in the workspace."),
 ]
 RecipeOption = Annotated[
-    str, typer.Option("--recipe", help="default, paper (MAE weights, non-commercial), cpu (small, minutes), cpu-quick.")
+    str,
+    typer.Option(
+        "--recipe",
+        help="default, paper (MAE weights, non-commercial), cpu (small, minutes), cpu-quick, or a file.toml.",
+    ),
 ]
 SetOption = Annotated[
     list[str] | None,
@@ -152,20 +157,7 @@ def report_command(
     typer.echo(f"{len(runs)} runs compared -> {out}")
 
 
-@app.command("study")
-def study_command(
-    study: Annotated[Path | None, typer.Argument(help="The study as a TOML file.")] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show the runs and their estimated time, train none.")
-    ] = False,
-    max_hours: HoursOption = 2.0,
-    example: Annotated[bool, typer.Option("--example", help="Print the paper's study, to begin with.")] = False,
-) -> None:
-    """Train all runs of a study, manifests x methods x shares x seeds x pool sizes, and report them; goes on if stopped."""
-    from train.study import study_lines
-
-    for line in study_lines(study, dry_run, max_hours, example):
-        typer.echo(line)
+study.register(app)
 
 
 def main() -> None:

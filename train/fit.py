@@ -81,7 +81,7 @@ def fit(
     student: nn.Module,
     loss_of: Callable[[int], Loss],
     stage: Stage,
-    val: Held,
+    val: Held | None,
     checkpoint: Path,
     fingerprint: str,
     teacher: Teacher | None = None,
@@ -89,7 +89,7 @@ def fit(
 ) -> Fitted:
     """Train one stage and return the weights with the best accuracy on val (ties: the lower cross entropy).
 
-    Student and teacher are both looked at. Goes on from `checkpoint` if it holds this stage of this very run; Ctrl-C and
+    Student and teacher are both looked at. Without `val` (pretraining) the last weights are the best. Goes on from `checkpoint` if it holds this stage of this very run; Ctrl-C and
     SIGTERM write one and raise Interrupted.
     """
     optimizer = make_optimizer(student, stage)
@@ -100,7 +100,8 @@ def fit(
         say(f"{stage.name}: goes on at step {step} of {stage.steps}")
     else:
         run, step = Fitted({}, {}), 0
-        _look(run, 0, stage.steps, student, teacher, val, {})
+        if val is not None:
+            _look(run, 0, stage.steps, student, teacher, val, {})
     bar = progress(stage.steps * stage.images, stage.name, " pictures", done=step * stage.images)
     began, saved = time.monotonic() - run.seconds, time.monotonic()
 
@@ -117,7 +118,7 @@ def fit(
                 log.check(step)
             if step % stage.eval_every == 0 or step == stage.steps:
                 row = _look(run, step, stage.steps, student, teacher, val, log.read(step))
-                bar.set_postfix_str(f"val {row['val_acc1']:.1%}", refresh=False)
+                bar.set_postfix_str(f"val {row['val_acc1']:.1%}" if val else f"loss {row['loss']:.3f}", refresh=False)
                 for line in log.warnings(row):
                     say(line)
             if time.monotonic() - saved > CHECKPOINT_SECONDS:
@@ -167,10 +168,22 @@ def update(
 
 
 def _look(
-    run: Fitted, step: int, last: int, student: nn.Module, teacher: Teacher | None, val: Held, said: dict[str, float]
+    run: Fitted,
+    step: int,
+    last: int,
+    student: nn.Module,
+    teacher: Teacher | None,
+    val: Held | None,
+    said: dict[str, float],
 ) -> dict[str, Any]:
     """Judge student and teacher on val, note it in the curve, keep the best weights since the first step."""
     row: dict[str, Any] = {"step": step, **said}
+    if val is None:
+        run.curve.append(row)
+        if step == last:
+            run.best_row = {"who": "student", **row}
+            run.best = {name: value.detach().cpu().clone() for name, value in student.state_dict().items()}
+        return row
     for who, model in {"student": student, "teacher": teacher.model if teacher else None}.items():
         if model is None:
             continue

@@ -4,7 +4,7 @@ One frozen dataclass per kind of training; its defaults are the published number
 with other values. The run folder keeps the whole of it as JSON.
 
 Sources: "mae" is the fine-tuning recipe of the masked-autoencoder study for ViT-B, "semi-vit" the published commands of
-Semi-ViT for ViT-B at 10 % labels, "measured" our own runs on two CPU cores.
+Semi-ViT for ViT-B at 10 % labels, "measured" our own runs on two CPU cores, "ours" a choice of this program.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from __future__ import annotations
 import difflib
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from schemas.errors import UserError
@@ -27,16 +28,16 @@ class Supervised:
 
     # model
     model: str = "vit_base_patch16_224.augreg_in21k"  # timm name; these weights are apache-2.0, MAE's are cc-by-nc-4.0
-    model_args: str = ""  # further arguments of timm.create_model, e.g. "patch_size=4,depth=6"
-    pretrained: bool = True  # False = random weights, for machines without weights
-    pool: str = ""  # "avg" = mean of the patch tokens (mae); "" = as the model is published
+    model_args: str = ""  # further arguments of timm.create_model, e.g. "patch_size=4,depth=6"; ours: none
+    pretrained: bool = True  # published weights, mae; False = random ones, for machines without
+    pool: str = ""  # "avg" = mean of the patch tokens (mae); "" = as the model is published, timm
     head_std: float | None = None  # spread of the fresh head's weights; mae: 2e-5; None = the model's own
     drop_path: float = 0.1  # semi-vit, ViT-B 10 % labels
     # pictures
     image_size: int = 224  # px, mae
     crop_pct: float = 0.875  # evaluation: short side to image_size / crop_pct, then the center (224 of 256), mae
     crop_scale: float = 0.08  # least share of the picture in a random crop, mae
-    flip: float = 0.5  # share mirrored left to right
+    flip: float = 0.5  # share mirrored left to right, mae
     rand_ops: int = 2  # RandAugment operations a picture, mae
     rand_magnitude: float = 9.0  # of 10, mae (rand-m9-mstd0.5-inc1)
     recolor: float = 0.0  # share of pictures with swapped color channels; ours, where color does not decide the class
@@ -55,7 +56,7 @@ class Supervised:
     layer_decay: float = 0.65  # each layer further from the head learns slower by this; 1 = off, semi-vit
     clip_grad: float | None = None  # largest gradient norm; none in mae
     # judging
-    eval_every: int = 100  # steps between two looks at val
+    eval_every: int = 100  # steps between two looks at val, ours
 
     @property
     def lr(self) -> float:
@@ -67,9 +68,7 @@ class Supervised:
 class SemiSupervised(Supervised):
     """Semi-ViT: stage 1 as above, then an EMA teacher and probabilistic pseudo mixup on the unlabeled pictures."""
 
-    budget: str = (
-        "steps"  # "epochs" = semi_epochs passes over the pool instead, as in the paper: a larger pool, a longer run
-    )
+    budget: str = "steps"  # "epochs" = semi_epochs passes over the pool, as in the paper; ours: the same for every pool
     semi_epochs: float = 100.0  # passes over the unlabeled pool with budget=epochs, semi-vit
     semi_steps: int = 44_375  # semi-vit: 100 passes over 284K unlabeled pictures, 640 a step; independent of the pool
     semi_batch: int = 128  # labeled pictures a step, semi-vit
@@ -98,6 +97,46 @@ class SemiSupervised(Supervised):
         if self.ema_decay is not None:
             return self.ema_decay
         return max(0.0, 1 - 1 / max(1.0, self.ema_horizon * self.semi_steps))
+
+
+@dataclass(frozen=True)
+class Masked:
+    """`train pretrain`: a masked autoencoder on pictures without labels, to start vit and semivit from."""
+
+    # model
+    model: str = "vit_base_patch16_224"  # timm name of a plain vision transformer, mae
+    model_args: str = ""  # further arguments of timm.create_model, e.g. "patch_size=4,depth=6"; ours: none
+    pretrained: bool = False  # random weights, mae; --weights FILE goes on from others
+    pool: str = ""  # as the model is published: its last norm belongs to what is learned, mae
+    head_std: float | None = None  # there is no head, mae
+    drop_path: float = 0.0  # mae
+    decoder_width: int = 512  # mae
+    decoder_depth: int = 8  # mae
+    decoder_heads: int = 16  # mae
+    mask: float = 0.75  # share of the patches that the encoder does not see, mae
+    normalize_patches: bool = True  # each patch's pixels by its own mean and spread before they are compared, mae
+    # pictures
+    image_size: int = 224  # px, mae
+    crop_pct: float = 0.875  # only how large pictures are decoded, mae
+    crop_scale: float = 0.2  # least share of the picture in a random crop, mae
+    flip: float = 0.5  # share mirrored left to right, mae
+    jitter: float = 0.0  # colors stay as they are, mae
+    # optimization
+    batch_size: int = 1024  # ours: fits one large GPU; mae has 4096, and the rate is for 256 either way
+    epochs: float = 800.0  # passes over the pictures, mae
+    warmup_epochs: float = 40.0  # mae
+    base_lr: float = 1.5e-4  # lr = base_lr x batch_size / 256, mae
+    min_lr: float = 0.0  # mae
+    weight_decay: float = 0.05  # mae
+    beta2: float = 0.95  # AdamW, mae
+    layer_decay: float = 1.0  # off, mae
+    clip_grad: float | None = None  # none in mae
+    eval_every: int = 100  # steps between two points of the loss curve, ours
+
+    @property
+    def lr(self) -> float:
+        """Peak learning rate: base_lr for 256 pictures, scaled to the batch."""
+        return self.base_lr * self.batch_size / 256
 
 
 Recipe = Supervised | SemiSupervised
@@ -140,6 +179,12 @@ _SEMI_CPU: dict[str, Any] = _VIT_CPU | {
 # a quarter of the pictures: smaller batches, so that there are steps enough to learn in
 _QUICK: dict[str, Any] = {"batch_size": 16, "base_lr": 1.2e-2, "epochs": 40, "eval_every": 80}
 
+_MASKED_CPU = Masked(
+    model="vit_tiny_patch16_224", model_args="patch_size=8,depth=6", image_size=64, decoder_width=96, decoder_depth=2,
+    decoder_heads=3, batch_size=64, epochs=40, warmup_epochs=4, base_lr=1e-3,
+)  # fmt: skip
+
+PRETRAINING = {"default": Masked(), "paper": Masked(), "cpu": _MASKED_CPU}
 RECIPES: dict[str, dict[str, Recipe]] = {
     "resnet18": {
         "default": _RESNET,
@@ -163,16 +208,36 @@ RECIPES: dict[str, dict[str, Recipe]] = {
 
 
 def recipe_for(method: str, name: str = "default", changes: Sequence[str] = ()) -> Recipe:
-    """The named recipe of a method with `name=value` changes applied; a wrong name, type or range is one clear line."""
-    known = RECIPES[method]
+    """A method's recipe, named or from a TOML file, with `name=value` changes; a wrong name, type or range is one clear line."""
+    return _changed(method, RECIPES[method], name, changes)
+
+
+def pretraining_for(name: str = "default", changes: Sequence[str] = ()) -> Masked:
+    """The same for `train pretrain`."""
+    recipe = _changed("pretrain", PRETRAINING, name, changes)
+    if recipe.decoder_width % recipe.decoder_heads or recipe.decoder_width % 4:
+        raise UserError(f"decoder_width must divide by decoder_heads and by 4, got {recipe.decoder_width}")
+    if not recipe.mask:
+        raise UserError("mask must be above 0: what is not hidden is not learned from")
+    return recipe
+
+
+_R = typing.TypeVar("_R", Recipe, Masked)
+
+
+def _changed(method: str, known: Mapping[str, _R], name: str, changes: Sequence[str]) -> _R:
+    if name.endswith(".toml"):
+        from train.recipe_file import read_changes
+
+        name, changes = "default", [*read_changes(Path(name), method), *changes]
     if name not in known:
-        raise UserError(f"--recipe {name}: {method} has the recipes {', '.join(known)}")
+        raise UserError(f"--recipe {name}: {method} has the recipes {', '.join(known)}, or name a file.toml")
     recipe = known[name]
     values = dict(_parse(recipe, change) for change in changes)
     return check(replace(recipe, **values))
 
 
-def _parse(recipe: Recipe, change: str) -> tuple[str, Any]:
+def _parse(recipe: Recipe | Masked, change: str) -> tuple[str, Any]:
     """`name=value` as the field's name and a value of its type."""
     name, equals, text = change.partition("=")
     name = name.strip()
@@ -208,8 +273,18 @@ def _type_name(hint: Any) -> str:
     return names.get(hint, "a number or none")
 
 
-_AT_LEAST_ONE = ("image_size", "batch_size", "eval_every", "semi_steps", "semi_batch")
+_AT_LEAST_ONE = (
+    "decoder_width",
+    "decoder_depth",
+    "decoder_heads",
+    "image_size",
+    "batch_size",
+    "eval_every",
+    "semi_steps",
+    "semi_batch",
+)
 _SHARES = (
+    "mask",
     "flip",
     "erase",
     "recolor",
@@ -225,7 +300,7 @@ _POSITIVE = ("epochs", "semi_epochs", "base_lr", "semi_base_lr", "mu", "clip_gra
 _WORDS = {"budget": ("steps", "epochs")}
 
 
-def check(recipe: Recipe) -> Recipe:
+def check(recipe: _R) -> _R:
     """The recipe itself when every number can be trained with, else UserError naming the first that cannot."""
     values = asdict(recipe)
     rules = [
@@ -252,7 +327,7 @@ def check(recipe: Recipe) -> Recipe:
     return recipe
 
 
-def model_arguments(recipe: Recipe) -> dict[str, Any]:
+def model_arguments(recipe: Recipe | Masked) -> dict[str, Any]:
     """`model_args` as keyword arguments: numbers become numbers, the rest stays text."""
     arguments: dict[str, Any] = {}
     for part in filter(None, (piece.strip() for piece in recipe.model_args.split(","))):

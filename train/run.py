@@ -5,23 +5,18 @@ RUNDIR/
   metrics.json         test and val: Acc@1, Acc@5, CE, macro, ECE, per class, confusion, chance
   predictions.parquet  a probability per class for val, test and the unlabeled pool
   model.safetensors config.json     the weights val chose, and what is needed to use them
+  recipe.toml          every number of the run with its source; --recipe recipe.toml repeats it
   curve.json           loss and val accuracy along the way
   stage1.safetensors   semivit: where stage 2 started       checkpoint.pt   only while a run is unfinished
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-import os
 import platform
-import shutil
-import signal
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,20 +33,21 @@ from schemas.manifest import Manifest, picture_root, read_manifest
 from schemas.pack import Pack
 from train.augment import Views
 from train.checkpoint import save_weights
-from train.data import Chosen, Shuffled, check_source, choose, class_numbers, cores, load_pictures, picture_source
+from train.data import Chosen, Shuffled, check_source, choose, class_numbers, load_pictures, picture_source
+from train.device import choose_device, on_device
 from train.estimate import in_words, stage_seconds
 from train.fit import Fitted, Held, Stage, fit, predict_probs
+from train.folder import finished, run_folder
+from train.folder import read_record as read_record
 from train.metrics import judge
-from train.models import ModelFacts, build_model, has_batch_norm
+from train.models import ModelFacts, build_model
 from train.predict import predictions_frame, write_predictions
+from train.ranks import device_name, terminate_as_interrupt
 from train.recipe import Recipe, SemiSupervised, recipe_for, with_budget
+from train.recipe_file import write_recipe
 from train.stages import stages_of
 from train.steps import Labeled, SemiStep, SupervisedStep
 from train.teacher import Teacher
-
-
-class Busy(UserError):
-    """Another process is training this run."""
 
 
 @dataclass(frozen=True)
@@ -94,8 +90,8 @@ def train(request: Request) -> dict[str, Any]:
     _check_pool(recipe, chosen, request)
     source = picture_source(manifest, request.pictures)
     identity = _fingerprint(request, recipe, manifest, source)
-    with _folder(request.folder, request.fresh) as folder:
-        done = _finished(folder, identity)
+    with run_folder(request.folder, request.fresh) as folder:
+        done = finished(folder, identity)
         if done is not None:
             _say(f"{folder}: this very run is finished; --fresh trains it again")
             return done
@@ -118,12 +114,10 @@ class _Run:
         self.request, self.recipe, self.manifest = request, recipe, manifest
         self.identity, self.folder = identity, folder
         self.began = time.monotonic()
-        self.device = _device()
+        self.device = choose_device()
         start = replace(recipe, pretrained=False) if request.stage1 else recipe  # stage 1 brings the weights
         self.model, self.facts = build_model(start, len(chosen.classes), request.seed, request.weights)
-        # convolutions run faster with the channels last, transformers alone do not care
-        layout = torch.channels_last if has_batch_norm(self.model) else torch.contiguous_format
-        self.model.to(self.device).to(memory_format=layout)
+        on_device(self.model, self.device)
         self.given = self._given_stage1()
         self.views = Views(recipe, self.facts.mean, self.facts.std)
         rows = pd.concat([chosen.labeled, chosen.pool, chosen.val, chosen.test])
@@ -144,8 +138,9 @@ class _Run:
         if self.given is not None:
             self.model.load_state_dict(self.given)
         self._count_test_reads(0)
+        write_recipe(self.recipe, self.request.method, self.folder / "recipe.toml")
         fitted = {}
-        with _terminate_as_interrupt():
+        with terminate_as_interrupt():
             for stage, make_step in stages:
                 fitted[stage.name] = self._fit(stage, make_step())
         return self._write(fitted)
@@ -287,30 +282,10 @@ class _Run:
             "seconds": {name: round(found.seconds, 1) for name, found in fitted.items()},
             "wall_seconds": round(time.monotonic() - self.began, 1), "unreadable": self.failed, "pictures": self.read_from,
             "test": {key: metrics["test"].get(key) for key in ("n", "right", "acc1", "acc5", "ce", "macro")},
-            "device": _device_name(self.device), "fingerprint": self.identity, "finished_at": datetime.now(UTC).isoformat(),
+            "device": device_name(self.device), "fingerprint": self.identity, "finished_at": datetime.now(UTC).isoformat(),
             "versions": {"consenso": __version__, "python": platform.python_version(), "torch": torch.__version__,
                          "timm": _timm_version(), "numpy": np.__version__},
         }  # fmt: skip
-
-
-def read_record(folder: Path) -> dict[str, Any]:
-    """run.json of a finished run, or one line about why not."""
-    path = Path(folder) / "run.json"
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        unfinished = (Path(folder) / "started.json").exists()
-        said = "the run is unfinished; start it again with the same command" if unfinished else "no run.json there"
-        raise UserError(f"{folder}: {said}") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, NotADirectoryError) as error:
-        raise UserError(f"{path}: is not the record of a run ({error})") from error
-
-
-def state_of(folder: Path) -> str:
-    """Whether a run folder is `done`, `unfinished` or `new`."""
-    if (folder / "run.json").exists():
-        return "done"
-    return "unfinished" if (folder / "started.json").exists() else "new"
 
 
 def _check_pool(recipe: Recipe, chosen: Chosen, request: Request) -> None:
@@ -331,56 +306,6 @@ def _fingerprint(request: Request, recipe: Recipe, manifest: Manifest, source: P
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 
-@contextmanager
-def _folder(folder: Path, fresh: bool) -> Iterator[Path]:
-    """The run folder, made and held for this process alone."""
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"--out {folder}: is a file; a run is a folder")
-    held = {entry.name for entry in folder.iterdir()} - {".lock"} if folder.exists() else set()
-    strange = held and not held & {"run.json", "started.json"}
-    if strange:
-        raise UserError(f"--out {folder}: holds other files and no run; name an empty folder or a new one")
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Busy(f"{folder}: another process is training this run") from None
-        if fresh:
-            for entry in folder.iterdir():
-                if entry.name != ".lock":
-                    shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-        yield folder
-
-
-def _finished(folder: Path, identity: str) -> dict[str, Any] | None:
-    """The record of this very run if it is finished; UserError when the folder holds another one."""
-    started = folder / "started.json"
-    done = json.loads((folder / "run.json").read_text()) if (folder / "run.json").exists() else None
-    found = done or (json.loads(started.read_text()) if started.exists() else None)
-    if found is not None and found["fingerprint"] != identity:
-        raise UserError(
-            f"{folder}: holds another run (other recipe, data or seed); choose --out, or --fresh to replace it"
-        )
-    return done
-
-
-def _device() -> torch.device:
-    """The GPU if there is one, else the CPU with as many threads as this process has cores."""
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(min(cores(), 16))  # beyond, small models only wait for each other
-    torch.set_flush_denormal(True)  # fading activations would otherwise cost a hundred times their worth
-    return torch.device("cpu")
-
-
-def _device_name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"cpu, {torch.get_num_threads()} threads"
-
-
 def _say_head(
     facts: ModelFacts, recipe: Recipe, chosen: Chosen, manifest: Manifest, device: torch.device, pictures: str
 ) -> None:
@@ -390,7 +315,7 @@ def _say_head(
     _say(f"weights  {facts.weights}; license: {facts.license}")
     _say(f"data     {counts}; {len(chosen.classes)} classes; manifest {manifest.manifest_id[:8]}")
     _say(f"pictures {pictures}")
-    _say(f"device   {_device_name(device)}")
+    _say(f"device   {device_name(device)}")
 
 
 def _say(line: str) -> None:
@@ -412,21 +337,3 @@ def _save_whole(state: dict[str, torch.Tensor], path: Path) -> None:
 
     with whole(path) as part:
         torch.save(state, part)
-
-
-@contextmanager
-def _terminate_as_interrupt() -> Iterator[None]:
-    """SIGTERM ends a run as Ctrl-C does: with a checkpoint."""
-
-    def stop(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    try:
-        before = signal.signal(signal.SIGTERM, stop)
-    except ValueError:  # not the main thread: whoever runs us handles signals
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

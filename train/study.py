@@ -20,8 +20,9 @@ import torch
 
 from schemas.errors import Interrupted, Partial, UserError
 from train.estimate import in_words
+from train.folder import state_of
 from train.recipe import METHODS, SemiSupervised, Supervised, recipe_for
-from train.run import Request, state_of, train
+from train.run import Request, train
 
 _GRID = ("manifests", "methods", "label_fractions", "unlabeled", "seeds")
 _TOP = ("out", "recipe", "set", "unlabeled_base", "pictures", *METHODS, *_GRID, "grid")

@@ -50,6 +50,7 @@ def test_a_run_folder_says_everything(make_manifest: Make, ask: Ask) -> None:
         "model.safetensors",
         "config.json",
         "curve.json",
+        "recipe.toml",
     }
     record = json.loads((folder / "run.json").read_text())
     manifest = read_manifest(path)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from schemas.errors import Partial, UserError
-from train.run import state_of
+from train.folder import state_of
 from train.study import example, plan, read_study, run_study, study_lines
 
 Make = Callable[..., Path]

@@ -1,0 +1,58 @@
+"""The commands that make many runs, and weights to begin with: study, pretrain."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add `study` and `pretrain`."""
+    app.command("study")(study_command)
+    app.command("pretrain")(pretrain_command)
+
+
+def study_command(
+    study: Annotated[Path | None, typer.Argument(help="The study as a TOML file.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the runs and their estimated time, train none.")
+    ] = False,
+    max_hours: Annotated[
+        float, typer.Option("--max-hours", help="Without a GPU, refuse a run estimated to take longer.")
+    ] = 2.0,
+    example: Annotated[bool, typer.Option("--example", help="Print the paper's study, to begin with.")] = False,
+) -> None:
+    """Train all runs of a study, manifests x methods x shares x seeds x pool sizes, and report them; goes on if stopped."""
+    from train.study import study_lines
+
+    for line in study_lines(study, dry_run, max_hours, example):
+        typer.echo(line)
+
+
+def pretrain_command(
+    manifest: Annotated[Path, typer.Option("--manifest", "-m", help="The data set, e.g. apron.parquet.")],
+    out: Annotated[Path | None, typer.Option("--out", help="Run folder; default: in the workspace's runs.")] = None,
+    recipe: Annotated[str, typer.Option("--recipe", help="default, cpu (small, minutes), or a file.toml.")] = "default",
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change one number; may be repeated.")
+    ] = None,
+    weights: Annotated[Path | None, typer.Option("--weights", help="Go on from a .safetensors or .pth file.")] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of every random choice.")] = 0,
+    pictures: Annotated[Path | None, typer.Option("--pictures", help="A pack, or where the paths start from.")] = None,
+    max_hours: Annotated[
+        float, typer.Option("--max-hours", help="Without a GPU, refuse a run estimated to take longer.")
+    ] = 2.0,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Forget what the run folder holds and train again.")] = False,
+) -> None:
+    """Train a masked autoencoder on pictures without labels: weights of your own for vit and semivit."""
+    from train.pretrain import pretrain
+    from train.run import Request
+
+    request = Request(
+        "pretrain", manifest, recipe, tuple(changes or ()), out=out, weights=weights, seed=seed, pictures=pictures,
+        max_hours=max_hours, fresh=fresh,
+    )  # fmt: skip
+    record = pretrain(request)
+    typer.echo(f"loss {record['loss']:.3f}; start from it with --weights {request.folder / 'model.safetensors'}")
