@@ -64,6 +64,10 @@ PicturesOption = Annotated[
 HoursOption = Annotated[
     float, typer.Option("--max-hours", help="Without a GPU, refuse a run estimated to take longer.")
 ]
+ResumeOption = Annotated[
+    bool, typer.Option("--resume", help="Only go on with an unfinished run. Without it a run goes on too, or begins.")
+]
+MinutesOption = Annotated[float, typer.Option("--checkpoint-minutes", min=0, help="Minutes between two checkpoints.")]
 FreshOption = Annotated[bool, typer.Option("--fresh", help="Forget what the run folder holds and train again.")]
 
 
@@ -80,6 +84,8 @@ def resnet18_command(
     pictures: PicturesOption = None,
     max_hours: HoursOption = 2.0,
     fresh: FreshOption = False,
+    resume: ResumeOption = False,
+    checkpoint_minutes: MinutesOption = 1.0,
 ) -> None:
     """Fine-tune ResNet18 on the labeled pictures."""
     _train(**{**locals(), "method": "resnet18"})
@@ -98,6 +104,8 @@ def vit_command(
     pictures: PicturesOption = None,
     max_hours: HoursOption = 2.0,
     fresh: FreshOption = False,
+    resume: ResumeOption = False,
+    checkpoint_minutes: MinutesOption = 1.0,
 ) -> None:
     """Fine-tune a vision transformer on the labeled pictures."""
     _train(**{**locals(), "method": "vit"})
@@ -122,6 +130,8 @@ def semivit_command(
     pictures: PicturesOption = None,
     max_hours: HoursOption = 2.0,
     fresh: FreshOption = False,
+    resume: ResumeOption = False,
+    checkpoint_minutes: MinutesOption = 1.0,
 ) -> None:
     """Train Semi-ViT: a vision transformer that also learns from the unlabeled pictures, taught by its own average."""
     _train(**{**locals(), "method": "semivit"})

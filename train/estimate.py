@@ -80,6 +80,7 @@ def _measure(step: Step, stage: Stage, times: int) -> float:
     The quickest, because a busy machine makes single steps many times too slow and none too fast.
     """
     student: nn.Module = copy.deepcopy(step.student)
+    stage = replace(stage, accumulate=1)
     teacher = None
     trial: Step = dataclasses.replace(step, student=student)
     if isinstance(trial, SemiStep):

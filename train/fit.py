@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -15,16 +17,27 @@ from torch import Tensor, nn
 
 from schemas.errors import Interrupted, UserError
 from schemas.progress import progress
+from train import ranks
 from train.augment import Views
 from train.checkpoint import load_checkpoint, save_checkpoint
 from train.data import Pictures
 from train.metrics import cross_entropy
 from train.models import parameter_groups
+from train.ranks import stop_requests
 from train.steps import Loss
 from train.teacher import Teacher
 
-CHECKPOINT_SECONDS = 60.0
 LOG_EVERY = 20  # steps between two readings of the loss: reading it waits for the device
+
+
+class Step(Protocol):
+    """What makes the loss of a step, or of one of the parts that it is taken in: a dataclass with its student."""
+
+    student: nn.Module
+
+    def __call__(self, step: int, part: int = 0, parts: int = 1) -> Loss:
+        """The loss, or the part's share of it."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -42,6 +55,9 @@ class Stage:
     clip_grad: float | None
     eval_every: int
     images: int  # pictures the student sees a step, for the rate
+    accumulate: int = 1  # parts that each process takes a step in
+    precision: str = "auto"
+    compile: bool = False
 
 
 @dataclass
@@ -55,8 +71,9 @@ class Held:
     device: torch.device
 
     def probs(self, model: nn.Module) -> np.ndarray:
-        """The model's probabilities for them. [n, K]"""
-        return predict_probs(model, self.pictures, self.positions, self.views, self.device)
+        """The model's probabilities for them, each process its part. [n, K]"""
+        work = partial(predict_probs, model, self.pictures, views=self.views, device=self.device)
+        return ranks.in_parts(lambda positions: work(positions=positions), self.positions)
 
 
 @dataclass
@@ -79,39 +96,57 @@ def learning_rate(step: int, stage: Stage) -> float:
 
 def fit(
     student: nn.Module,
-    loss_of: Callable[[int], Loss],
+    loss_of: Step,
     stage: Stage,
     val: Held | None,
     checkpoint: Path,
     fingerprint: str,
     teacher: Teacher | None = None,
     say: Callable[[str], None] = print,
+    checkpoint_seconds: float = 60.0,
 ) -> Fitted:
     """Train one stage and return the weights with the best accuracy on val (ties: the lower cross entropy).
 
     Student and teacher are both looked at. Without `val` (pretraining) the last weights are the best. Goes on from `checkpoint` if it holds this stage of this very run; Ctrl-C and
-    SIGTERM write one and raise Interrupted.
+    SIGTERM write one after the step that is under way and raise Interrupted. A checkpoint that cannot be written (a full
+    disk) is said, and training goes on.
     """
     optimizer = make_optimizer(student, stage)
     log = _Log(stage)
+    if stage.compile:
+        student.compile()
+        if teacher is not None:
+            teacher.model.compile()
+    loss_of = replace(loss_of, student=ranks.spread(student)) if ranks.size() > 1 else loss_of  # type: ignore[type-var]
     state = load_checkpoint(checkpoint)
     if state and (state["fingerprint"], state["stage"]) == (fingerprint, stage.name):
         run, step = _take_up(state, student, teacher, optimizer, log)
         say(f"{stage.name}: goes on at step {step} of {stage.steps}")
+        _check_same(step, checkpoint)
     else:
         run, step = Fitted({}, {}), 0
         if val is not None:
             _look(run, 0, stage.steps, student, teacher, val, {})
-    bar = progress(stage.steps * stage.images, stage.name, " pictures", done=step * stage.images)
+    total = stage.steps * stage.images
+    bar = progress(total, stage.name, " pictures", done=step * stage.images, shown=ranks.leads())
     began, saved = time.monotonic() - run.seconds, time.monotonic()
+    part = ranks.number(), ranks.size()
 
-    def save() -> None:
+    def save() -> str:
+        """Write a checkpoint; what to say where that failed."""
         run.seconds = time.monotonic() - began
-        save_checkpoint(checkpoint, _state(run, fingerprint, stage, step, student, teacher, optimizer, log))
+        log.join()
+        if not ranks.leads():
+            return ""
+        try:
+            save_checkpoint(checkpoint, _state(run, fingerprint, stage, step, student, teacher, optimizer, log))
+        except OSError as error:
+            return f"the checkpoint cannot be written ({error.strerror or error}); is the disk of {checkpoint.parent} full?"
+        return ""
 
-    try:
+    with stop_requests() as stop:
         while step < stage.steps:
-            log.add(update(student, loss_of, stage, step, optimizer, teacher))
+            log.add(update(student, loss_of, stage, step, optimizer, teacher, part))
             step += 1
             bar.update(stage.images)
             if step % LOG_EVERY == 0:
@@ -121,15 +156,16 @@ def fit(
                 bar.set_postfix_str(f"val {row['val_acc1']:.1%}" if val else f"loss {row['loss']:.3f}", refresh=False)
                 for line in log.warnings(row):
                     say(line)
-            if time.monotonic() - saved > CHECKPOINT_SECONDS:
-                save()
+            stopping, due = ranks.any_of(stop.asked, ranks.leads() and time.monotonic() - saved > checkpoint_seconds)
+            if stopping:
+                bar.close()
+                lost = save()
+                where = f"but {lost}; it goes on from the one before" if lost else "the same command goes on from there"
+                raise Interrupted(f"stopped at step {step} of {stage.steps} of {stage.name}; {where}")
+            if due:
+                if lost := save():
+                    say(f"warning: {lost} Training goes on; a stop now would lose what came since the last one")
                 saved = time.monotonic()
-    except KeyboardInterrupt:
-        bar.close()
-        save()
-        raise Interrupted(
-            f"stopped at step {step} of {stage.steps} of {stage.name}; the same command goes on from there"
-        ) from None
     bar.close()
     run.seconds = time.monotonic() - began
     return run
@@ -143,28 +179,49 @@ def make_optimizer(student: nn.Module, stage: Stage) -> torch.optim.Optimizer:
 
 def update(
     student: nn.Module,
-    loss_of: Callable[[int], Loss],
+    loss_of: Step,
     stage: Stage,
     step: int,
     optimizer: torch.optim.Optimizer,
     teacher: Teacher | None,
+    part: tuple[int, int] = (0, 1),
 ) -> Loss:
-    """One optimizer step, then the teacher's."""
+    """One optimizer step, then the teacher's. The loss is this process's share; `part` is its number and how many there are."""
     rate = learning_rate(step, stage)
     for group in optimizer.param_groups:
         group["lr"] = rate * group.get("lr_scale", 1.0)
     student.train()
     device = next(student.parameters()).device.type
-    with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
-        loss = loss_of(step)
+    number, processes = part
     optimizer.zero_grad(set_to_none=True)
-    loss.total.backward()
+    losses = []
+    for turn in range(stage.accumulate):
+        last = turn == stage.accumulate - 1
+        with nullcontext() if last else ranks.unsynced(loss_of.student):
+            with torch.autocast(device, torch.bfloat16, enabled=uses_bf16(stage.precision, device)):
+                loss = loss_of(step, number * stage.accumulate + turn, processes * stage.accumulate)
+            (loss.total * processes).backward()  # DDP takes the mean over processes, the parts are to be added
+        losses.append(loss)
     if stage.clip_grad is not None:
         nn.utils.clip_grad_norm_(student.parameters(), stage.clip_grad)
     optimizer.step()
+    if processes > 1:
+        ranks.average_buffers(student)
     if teacher is not None:
         teacher.update(student)
-    return loss
+    return losses[0] if len(losses) == 1 else _sum(losses)
+
+
+def _sum(losses: list[Loss]) -> Loss:
+    """The parts of a step as one."""
+    parts = {name: torch.stack([loss.parts[name] for loss in losses]).sum() for name in losses[0].parts}
+    guesses = [loss.guesses for loss in losses if loss.guesses is not None]
+    return Loss(sum(loss.total.detach() for loss in losses), parts, sum(guesses) if guesses else None)  # type: ignore[arg-type]
+
+
+def uses_bf16(precision: str, device: str) -> bool:
+    """Whether a recipe's precision means bf16 on this kind of device."""
+    return precision == "bf16" or (precision == "auto" and device == "cuda")
 
 
 def _look(
@@ -226,10 +283,19 @@ class _Log:
             self._guesses = loss.guesses if self._guesses is None else self._guesses + loss.guesses
         self._n += 1
 
+    def join(self) -> None:
+        """The leader's sums become those of all processes, the others' zero: a checkpoint then holds everything."""
+        if ranks.size() == 1:
+            return
+        self._sums = {name: ranks.total(value) * ranks.leads() for name, value in self._sums.items()}
+        self._guesses = None if self._guesses is None else ranks.total(self._guesses) * ranks.leads()
+
     def check(self, step: int) -> None:
-        """Stop at once when a loss is no number any more, naming which."""
-        bad = [name for name, value in self._sums.items() if name != "loss" and not torch.isfinite(value)]
-        bad = bad or [name for name, value in self._sums.items() if not torch.isfinite(value)]
+        """Stop at once when a loss is no number any more, naming which; all processes at the same step."""
+        self.join()
+        sums = {name: ranks.share(float(value)) for name, value in self._sums.items()}
+        bad = [name for name, value in sums.items() if name != "loss" and not math.isfinite(value)]
+        bad = bad or [name for name, value in sums.items() if not math.isfinite(value)]
         if bad:
             raise UserError(
                 f"{self._stage.name}: {bad[0]} is no longer a number before step {step}; the learning rate "
@@ -238,7 +304,8 @@ class _Log:
 
     def read(self, step: int) -> dict[str, float]:
         self.check(step)
-        row = {name: float(value) / self._n for name, value in self._sums.items()}
+        row = {name: ranks.share(float(value)) / self._n for name, value in self._sums.items()}
+        self._guesses = ranks.share(self._guesses)
         if self._guesses is not None:
             shares = self._guesses.double() / self._guesses.sum()
             row["guess_entropy"] = float(-(shares * shares.clamp(min=1e-12).log()).sum() / math.log(len(shares)))
@@ -287,6 +354,14 @@ def _state(
     }
 
 
+def _check_same(step: int, checkpoint: Path) -> None:
+    """All processes go on from the same checkpoint, or none does."""
+    if ranks.share(step) != step:
+        raise UserError(
+            f"{checkpoint}: processes see different checkpoints; the run folder must be on a disk that all share"
+        )
+
+
 def _take_up(
     state: dict[str, Any], student: nn.Module, teacher: Teacher | None, optimizer: torch.optim.Optimizer, log: _Log
 ) -> tuple[Fitted, int]:
@@ -314,7 +389,7 @@ def predict_probs(
     found = []
     for start in range(0, len(positions), batch_size):
         batch = pictures.batch(positions[start : start + batch_size]).to(device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+        with torch.autocast(device.type, torch.bfloat16, enabled=uses_bf16(views.recipe.precision, device.type)):
             logits = model(views.plain(batch))
         found.append(logits.float().softmax(dim=1).cpu().numpy())
     model.train(was_training)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from schemas.errors import UserError
+from train import ranks
 
 
 class Busy(UserError):
@@ -38,8 +41,14 @@ def state_of(folder: Path) -> str:
 
 
 @contextmanager
-def run_folder(folder: Path, fresh: bool) -> Iterator[Path]:
-    """The run folder, made and held for this process alone."""
+def run_folder(folder: Path, fresh: bool, resume: bool = False) -> Iterator[Path]:
+    """The run folder, made and held for this process alone; of several that train one run, by the leader for all."""
+    if not ranks.leads():
+        yield folder
+        return
+    if resume and (fresh or state_of(folder) == "new"):
+        why = "--fresh would forget it" if fresh else "the folder holds no run; leave --resume out to begin one"
+        raise UserError(f"--resume {folder}: {why}")
     if folder.exists() and not folder.is_dir():
         raise UserError(f"--out {folder}: is a file; a run is a folder")
     held = {entry.name for entry in folder.iterdir()} - {".lock"} if folder.exists() else set()
@@ -69,3 +78,16 @@ def finished(folder: Path, identity: str) -> dict[str, Any] | None:
             f"{folder}: holds another run (other recipe, data or seed); choose --out, or --fresh to replace it"
         )
     return done
+
+
+@contextmanager
+def says_full_disk(folder: Path) -> Iterator[None]:
+    """A file that the disk has no room for is a person's affair: one line, and the run goes on once there is room."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        raise UserError(
+            f"{folder}: cannot be written ({os.strerror(error.errno)}); make room, then the same command goes on"
+        ) from error

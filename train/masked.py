@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from schemas.errors import UserError
 from train.augment import Views
 from train.data import Pictures, Shuffled
+from train.ranks import part_of
 from train.recipe import Masked
 from train.steps import Loss, seeded
 
@@ -109,11 +110,11 @@ class MaskedStep:
     patches: int
     seed: int
 
-    def __call__(self, step: int) -> Loss:
-        """The loss of one step."""
-        rng = seeded(self.seed, step)
-        rows = self.positions[self.batches.batch(step)]
+    def __call__(self, step: int, part: int = 0, parts: int = 1) -> Loss:
+        """The loss of one step; of one part of it, the share that the parts' sum is the step's loss of."""
+        rng = seeded(self.seed, step, part, parts)
+        rows = self.positions[part_of(self.batches.batch(step), part, parts)]
         x = self.views.weak(self.pictures.batch(rows).to(self.device), rng)
         order = torch.rand(len(rows), self.patches, generator=rng).argsort(dim=1).to(self.device)
-        loss = self.student(x, order).mean()
+        loss = self.student(x, order).sum() / self.batches.batch_size
         return Loss(loss, {"loss": loss.detach()})

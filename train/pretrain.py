@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 import time
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -23,19 +22,21 @@ from schemas import __version__
 from schemas.errors import UserError
 from schemas.files import write_text
 from schemas.manifest import Manifest, read_manifest
+from train import ranks
 from train.augment import Views
 from train.checkpoint import save_weights
 from train.data import Shuffled, check_source, load_pictures, picture_source
 from train.device import choose_device, on_device
 from train.estimate import in_words
 from train.fit import Fitted, Stage, fit, make_optimizer, update
-from train.folder import finished, run_folder
+from train.folder import finished, run_folder, says_full_disk
 from train.masked import MaskedAutoencoder, MaskedStep
 from train.models import build_model
-from train.ranks import device_name, terminate_as_interrupt
+from train.ranks import device_name
 from train.recipe import Masked, pretraining_for
 from train.recipe_file import write_recipe
 from train.run import Request
+from train.stages import check_parts
 
 
 def pretrain(request: Request) -> dict[str, Any]:
@@ -44,18 +45,20 @@ def pretrain(request: Request) -> dict[str, Any]:
     manifest = read_manifest(request.manifest)
     rows = pictures_without_labels(manifest)
     identity = _fingerprint(request, recipe, rows)
-    with run_folder(request.folder, request.fresh) as folder:
-        done = finished(folder, identity)
+    ranks.join()
+    with run_folder(request.folder, request.fresh, request.resume) as folder:
+        done = ranks.led(lambda: finished(folder, identity))
         if done is not None:
             _say(f"{folder}: this very run is finished; --fresh trains it again")
             return done
         began = time.monotonic()
         model, stage, step, facts = _prepare(request, recipe, manifest, rows)
         _say_time(model, stage, step, request)
-        write_text(folder / "started.json", json.dumps({"fingerprint": identity}))
-        write_recipe(recipe, "pretrain", folder / "recipe.toml")
-        with terminate_as_interrupt():
-            found = fit(model, step, stage, None, folder / "checkpoint.pt", identity, say=_say)
+        if ranks.leads():
+            write_text(folder / "started.json", json.dumps({"fingerprint": identity}))
+            write_recipe(recipe, "pretrain", folder / "recipe.toml")
+        checkpoint, seconds = folder / "checkpoint.pt", 60 * request.checkpoint_minutes
+        found = fit(model, step, stage, None, checkpoint, identity, say=_say, checkpoint_seconds=seconds)
         model.load_state_dict(found.best)
         record = facts | {
             "run": folder.name, "manifest_id": manifest.manifest_id, "recipe": asdict(recipe), "seed": request.seed,
@@ -63,7 +66,8 @@ def pretrain(request: Request) -> dict[str, Any]:
             "loss": found.best_row["loss"], "finished_at": datetime.now(UTC).isoformat(),
             "versions": {"consenso": __version__, "torch": torch.__version__},
         }  # fmt: skip
-        return _write(request, model, found, record)
+        with says_full_disk(folder):
+            return ranks.led(lambda: _write(request, model, found, record))
 
 
 def pictures_without_labels(manifest: Manifest) -> pd.DataFrame:
@@ -102,7 +106,9 @@ def _prepare(
     stage = Stage(
         "pretrain", max(1, round(recipe.epochs * n / batch)), round(recipe.warmup_epochs * n / batch), recipe.lr, recipe.min_lr,
         recipe.weight_decay, recipe.layer_decay, recipe.beta2, recipe.clip_grad, recipe.eval_every, batch,
+        recipe.accumulate, recipe.precision, recipe.compile,
     )  # fmt: skip
+    check_parts(stage, batch)
     patches = model.places.shape[1]
     enough: Any = recipe  # a weak view needs no more of a recipe than this one has
     views = Views(enough, facts.mean, facts.std)
@@ -124,11 +130,11 @@ def _say_time(model: MaskedAutoencoder, stage: Stage, step: MaskedStep, request:
     student = copy.deepcopy(model)
     trial, optimizer = dataclasses.replace(step, student=student), make_optimizer(student, stage)
     spent = []
-    for number in range(2):
+    for number in range(2 if ranks.leads() else 0):
         began = time.perf_counter()
         update(student, trial, stage, number, optimizer, None).total.item()
         spent.append(time.perf_counter() - began)
-    seconds = min(spent) * stage.steps
+    seconds = ranks.share(min(spent, default=0.0)) * stage.steps / ranks.size()
     _say(f"time     about {in_words(seconds)}, estimated from two real steps")
     if step.device.type == "cpu" and request.recipe != "cpu" and seconds > 3600 * request.max_hours:
         raise UserError(
@@ -155,5 +161,4 @@ def _fingerprint(request: Request, recipe: Masked, rows: pd.DataFrame) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+_say = ranks.say

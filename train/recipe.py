@@ -55,6 +55,9 @@ class Supervised:
     beta2: float = 0.999  # AdamW, mae
     layer_decay: float = 0.65  # each layer further from the head learns slower by this; 1 = off, semi-vit
     clip_grad: float | None = None  # largest gradient norm; none in mae
+    accumulate: int = 1  # parts that a step is taken in, for less memory; the batch stays what it is, ours
+    precision: str = "auto"  # bf16 on a GPU and fp32 on a CPU, or one of these for both; ours, the papers had fp16
+    compile: bool = False  # torch.compile: faster on a GPU after a minute of thought, ours
     # judging
     eval_every: int = 100  # steps between two looks at val, ours
 
@@ -131,6 +134,9 @@ class Masked:
     beta2: float = 0.95  # AdamW, mae
     layer_decay: float = 1.0  # off, mae
     clip_grad: float | None = None  # none in mae
+    accumulate: int = 1  # parts that a step is taken in, for less memory; the batch stays what it is, ours
+    precision: str = "auto"  # bf16 on a GPU and fp32 on a CPU, or one of these for both; ours, the papers had fp16
+    compile: bool = False  # torch.compile: faster on a GPU after a minute of thought, ours
     eval_every: int = 100  # steps between two points of the loss curve, ours
 
     @property
@@ -274,6 +280,7 @@ def _type_name(hint: Any) -> str:
 
 
 _AT_LEAST_ONE = (
+    "accumulate",
     "decoder_width",
     "decoder_depth",
     "decoder_heads",
@@ -297,7 +304,7 @@ _SHARES = (
 )
 _POSITIVE_SHARES = ("crop_pct", "crop_scale", "layer_decay", "semi_layer_decay", "ema_horizon")
 _POSITIVE = ("epochs", "semi_epochs", "base_lr", "semi_base_lr", "mu", "clip_grad")
-_WORDS = {"budget": ("steps", "epochs")}
+_WORDS = {"budget": ("steps", "epochs"), "precision": ("auto", "bf16", "fp32")}
 
 
 def check(recipe: _R) -> _R:

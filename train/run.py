@@ -15,7 +15,6 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-import sys
 import time
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -31,18 +30,19 @@ from schemas.errors import UserError
 from schemas.files import write_text
 from schemas.manifest import Manifest, picture_root, read_manifest
 from schemas.pack import Pack
+from train import ranks
 from train.augment import Views
-from train.checkpoint import save_weights
+from train.checkpoint import save_tensors, save_weights
 from train.data import Chosen, Shuffled, check_source, choose, class_numbers, load_pictures, picture_source
 from train.device import choose_device, on_device
 from train.estimate import in_words, stage_seconds
-from train.fit import Fitted, Held, Stage, fit, predict_probs
-from train.folder import finished, run_folder
+from train.fit import Fitted, Held, Stage, fit
+from train.folder import finished, run_folder, says_full_disk
 from train.folder import read_record as read_record
 from train.metrics import judge
 from train.models import ModelFacts, build_model
 from train.predict import predictions_frame, write_predictions
-from train.ranks import device_name, terminate_as_interrupt
+from train.ranks import device_name
 from train.recipe import Recipe, SemiSupervised, recipe_for, with_budget
 from train.recipe_file import write_recipe
 from train.stages import stages_of
@@ -68,6 +68,8 @@ class Request:
     pictures: Path | None = None
     max_hours: float = 2.0
     fresh: bool = False
+    resume: bool = False  # go on with an unfinished run, or say that there is none
+    checkpoint_minutes: float = 1.0
 
     @property
     def name(self) -> str:
@@ -90,12 +92,14 @@ def train(request: Request) -> dict[str, Any]:
     _check_pool(recipe, chosen, request)
     source = picture_source(manifest, request.pictures)
     identity = _fingerprint(request, recipe, manifest, source)
-    with run_folder(request.folder, request.fresh) as folder:
-        done = finished(folder, identity)
+    ranks.join()
+    with run_folder(request.folder, request.fresh, request.resume) as folder:
+        done = ranks.led(lambda: finished(folder, identity))
         if done is not None:
             _say(f"{folder}: this very run is finished; --fresh trains it again")
             return done
-        return _Run(request, recipe, manifest, chosen, source, identity, folder).go()
+        with says_full_disk(folder):
+            return _Run(request, recipe, manifest, chosen, source, identity, folder).go()
 
 
 class _Run:
@@ -137,29 +141,29 @@ class _Run:
         self._say_time(stages)
         if self.given is not None:
             self.model.load_state_dict(self.given)
-        self._count_test_reads(0)
-        write_recipe(self.recipe, self.request.method, self.folder / "recipe.toml")
-        fitted = {}
-        with terminate_as_interrupt():
-            for stage, make_step in stages:
-                fitted[stage.name] = self._fit(stage, make_step())
+        if ranks.leads():
+            self._count_test_reads(0)
+            write_recipe(self.recipe, self.request.method, self.folder / "recipe.toml")
+        fitted = {stage.name: self._fit(stage, make_step()) for stage, make_step in stages}
         return self._write(fitted)
 
     def _fit(self, stage: Stage, step: SupervisedStep | SemiStep) -> Fitted:
         """One stage; afterwards the model holds the weights that val chose."""
         kept = self.folder / f"{stage.name}.json"
         weights = self.folder / f"{stage.name}.pt"
-        if kept.exists() and weights.exists():  # an unfinished semivit run that is past its stage 1
+        if ranks.led(lambda: kept.exists() and weights.exists()):  # an unfinished semivit run that is past its stage 1
             row = json.loads(kept.read_text())
             self.model.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
             return Fitted({}, row["best"], row["curve"], row["seconds"])
         val = Held(self.pictures, self.positions["val"], self._truth("val"), self.views, self.device)
         teacher = step.teacher if isinstance(step, SemiStep) else None
-        found = fit(self.model, step, stage, val, self.folder / "checkpoint.pt", self.identity, teacher, _say)
+        found = fit(self.model, step, stage, val, self.folder / "checkpoint.pt", self.identity, teacher, _say,
+                    60 * self.request.checkpoint_minutes)  # fmt: skip
         self.model.load_state_dict(found.best)
         with_best = {"best": found.best_row, "curve": found.curve, "seconds": found.seconds}
-        _save_whole(found.best, weights)
-        write_text(kept, json.dumps(with_best))
+        if ranks.leads():
+            save_tensors(weights, found.best)
+            write_text(kept, json.dumps(with_best))
         return found
 
     def _stages(self, stage1_given: bool) -> list[tuple[Stage, Any]]:
@@ -220,7 +224,10 @@ class _Run:
     def _say_time(self, stages: list[tuple[Stage, Any]]) -> None:
         """How long it will take; without a GPU a time beyond --max-hours ends here."""
         n_val = len(self.positions["val"])
-        seconds = sum(stage_seconds(make_step(), stage, n_val) for stage, make_step in stages)
+        seconds = (
+            ranks.led(lambda: sum(stage_seconds(make_step(), stage, n_val) for stage, make_step in stages))
+            / ranks.size()
+        )
         _say(f"time     about {in_words(seconds)}, estimated from a few real steps")
         small = self.request.recipe.startswith("cpu")  # made for this; on a busy machine their estimate may be far off
         if self.device.type == "cpu" and not small and seconds > 3600 * self.request.max_hours:
@@ -231,8 +238,12 @@ class _Run:
 
     def _write(self, fitted: dict[str, Fitted]) -> dict[str, Any]:
         """Judge val and, once, test; write the run folder, run.json last."""
-        test_reads = self._count_test_reads(1)  # noted before it happens: a run killed while it judges says so later
+        test_reads = (
+            self._count_test_reads(1) if ranks.leads() else 1
+        )  # noted before it happens: a run killed while it judges says so later
         probs = {name: self._probs(name) for name in ("val", "test", "pool")}
+        if not ranks.leads():
+            return ranks.share({})
         metrics = {name: judge(probs[name], self._truth(name), self.chosen.classes) for name in ("test", "val")}
         config = self._config()
         save_weights(self.folder / "model.safetensors", self.model.state_dict(), {"consenso": json.dumps(config)})
@@ -249,7 +260,7 @@ class _Run:
             (self.folder / f"{stage}.json").unlink(missing_ok=True)
         (self.folder / "checkpoint.pt").unlink(missing_ok=True)
         (self.folder / "started.json").unlink(missing_ok=True)
-        return record
+        return ranks.share(record)
 
     def _count_test_reads(self, more: int) -> int:
         """How often this run has looked at test, `more` included; kept in the folder, so no kill makes it forget."""
@@ -259,7 +270,7 @@ class _Run:
         return before + more
 
     def _probs(self, part: str) -> np.ndarray:
-        return predict_probs(self.model, self.pictures, self.positions[part], self.views, self.device)
+        return Held(self.pictures, self.positions[part], np.empty(0), self.views, self.device).probs(self.model)
 
     def _config(self) -> dict[str, Any]:
         """What is needed to use the weights again."""
@@ -318,8 +329,7 @@ def _say_head(
     _say(f"device   {device_name(device)}")
 
 
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+_say = ranks.say
 
 
 def _timm_version() -> str:
@@ -330,10 +340,3 @@ def _timm_version() -> str:
 
 def _curves(fitted: dict[str, Fitted]) -> dict[str, list[dict[str, Any]]]:
     return {name: found.curve for name, found in fitted.items()}
-
-
-def _save_whole(state: dict[str, torch.Tensor], path: Path) -> None:
-    from schemas.files import whole
-
-    with whole(path) as part:
-        torch.save(state, part)

@@ -45,6 +45,10 @@ def pretrain_command(
         float, typer.Option("--max-hours", help="Without a GPU, refuse a run estimated to take longer.")
     ] = 2.0,
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget what the run folder holds and train again.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Only go on with an unfinished run.")] = False,
+    checkpoint_minutes: Annotated[
+        float, typer.Option("--checkpoint-minutes", min=0, help="Minutes between two checkpoints.")
+    ] = 1.0,
 ) -> None:
     """Train a masked autoencoder on pictures without labels: weights of your own for vit and semivit."""
     from train.pretrain import pretrain
@@ -53,6 +57,7 @@ def pretrain_command(
     request = Request(
         "pretrain", manifest, recipe, tuple(changes or ()), out=out, weights=weights, seed=seed, pictures=pictures,
         max_hours=max_hours, fresh=fresh,
+        resume=resume, checkpoint_minutes=checkpoint_minutes,
     )  # fmt: skip
     record = pretrain(request)
     typer.echo(f"loss {record['loss']:.3f}; start from it with --weights {request.folder / 'model.safetensors'}")
