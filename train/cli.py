@@ -139,14 +139,15 @@ def semivit_command(
 
 def _train(*, changes: list[str] | None, seeds: int, budget: str | None = None, **asked: Any) -> None:
     """Train and say the result in one line a seed, and in one more what several say together."""
+    from train.ranks import answer
     from train.report import one_line
     from train.run import Request
     from train.seeds import together, train_seeds
 
     request = Request(changes=(*(changes or ()), *([f"budget={budget}"] if budget else [])), **asked)
-    found = train_seeds(request, seeds, lambda one, record: typer.echo(f"{one_line(record)} -> {one.folder}"))
+    found = train_seeds(request, seeds, lambda one, record: answer(f"{one_line(record)} -> {one.folder}"))
     if seeds > 1:
-        typer.echo(together([record for _, record in found]))
+        answer(together([record for _, record in found]))
 
 
 @app.command("report")

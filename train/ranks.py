@@ -54,6 +54,12 @@ def say(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
 
 
+def answer(line: str) -> None:
+    """A result on stdout, once."""
+    if leads():
+        print(line, flush=True)
+
+
 def share(value: T) -> T:
     """The leader's value, in every process; all must call it."""
     if size() == 1:
@@ -104,7 +110,7 @@ def spread(model: nn.Module) -> nn.Module:
     if size() == 1:
         return model
     ids = [torch.cuda.current_device()] if torch.cuda.is_available() else None
-    return nn.parallel.DistributedDataParallel(model, device_ids=ids, broadcast_buffers=False)
+    return nn.parallel.DistributedDataParallel(model, device_ids=ids, forward_sync_buffers=False)
 
 
 def unsynced(model: nn.Module) -> AbstractContextManager[Any]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -323,3 +324,24 @@ def test_curves_hold_the_share_of_pairs_that_counted(make_manifest: Make, ask: A
     curve = pd.DataFrame(json.loads((path.parent / "runs/apron-semivit-100-s0/curve.json").read_text())["stage2"])
     assert curve["sure"].dropna().between(0, 1).all()
     assert curve["guess_entropy"].dropna().between(0, 1).all()
+
+
+def test_bf16_trains_as_fp32_does(make_manifest: Make, ask: Ask, tmp_path: Path) -> None:
+    asked = ask(make_manifest(), "vit", "epochs=8")
+    from dataclasses import replace
+
+    full = train(replace(asked, out=tmp_path / "full"))
+    half = train(replace(asked, out=tmp_path / "half", changes=(*asked.changes, "precision=bf16")))
+    assert half["model_id"] != full["model_id"]
+    assert half["test"]["ce"] == pytest.approx(full["test"]["ce"], abs=0.15)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU")
+def test_a_compiled_model_trains_to_the_same_end(make_manifest: Make, ask: Ask, tmp_path: Path) -> None:
+    asked = ask(make_manifest(), "vit", "epochs=2", "base_lr=0.006")
+    from dataclasses import replace
+
+    plain = train(replace(asked, out=tmp_path / "plain"))
+    compiled = train(replace(asked, out=tmp_path / "compiled", changes=(*asked.changes, "compile=true")))
+    assert compiled["test"]["ce"] == pytest.approx(plain["test"]["ce"], abs=1e-3)

@@ -52,6 +52,7 @@ def pretrain_command(
 ) -> None:
     """Train a masked autoencoder on pictures without labels: weights of your own for vit and semivit."""
     from train.pretrain import pretrain
+    from train.ranks import answer
     from train.run import Request
 
     request = Request(
@@ -60,4 +61,4 @@ def pretrain_command(
         resume=resume, checkpoint_minutes=checkpoint_minutes,
     )  # fmt: skip
     record = pretrain(request)
-    typer.echo(f"loss {record['loss']:.3f}; start from it with --weights {request.folder / 'model.safetensors'}")
+    answer(f"loss {record['loss']:.3f}; start from it with --weights {request.folder / 'model.safetensors'}")
