@@ -40,6 +40,9 @@ class Step(Protocol):
         ...
 
 
+Watch = Callable[[str, dict[str, Any]], None]  # told the stage and the row of the curve after each look at val
+
+
 @dataclass(frozen=True)
 class Stage:
     """How one stage is optimized."""
@@ -104,6 +107,7 @@ def fit(
     teacher: Teacher | None = None,
     say: Callable[[str], None] = print,
     checkpoint_seconds: float = 60.0,
+    watch: Watch | None = None,
 ) -> Fitted:
     """Train one stage and return the weights with the best accuracy on val (ties: the lower cross entropy).
 
@@ -156,6 +160,8 @@ def fit(
                 bar.set_postfix_str(f"val {row['val_acc1']:.1%}" if val else f"loss {row['loss']:.3f}", refresh=False)
                 for line in log.warnings(row):
                     say(line)
+                if watch is not None:
+                    watch(stage.name, row)
             stopping, due = ranks.any_of(stop.asked, ranks.leads() and time.monotonic() - saved > checkpoint_seconds)
             if stopping:
                 bar.close()

@@ -36,7 +36,7 @@ from train.checkpoint import save_tensors, save_weights
 from train.data import Chosen, Shuffled, check_source, choose, class_numbers, load_pictures, picture_source
 from train.device import choose_device, on_device
 from train.estimate import in_words, stage_seconds
-from train.fit import Fitted, Held, Stage, fit
+from train.fit import Fitted, Held, Stage, Watch, fit
 from train.folder import finished, run_folder, says_full_disk
 from train.folder import read_record as read_record
 from train.metrics import judge
@@ -70,6 +70,7 @@ class Request:
     fresh: bool = False
     resume: bool = False  # go on with an unfinished run, or say that there is none
     checkpoint_minutes: float = 1.0
+    blind: bool = False  # test is neither read nor judged, the pool not predicted: a trial of a search
 
     @property
     def name(self) -> str:
@@ -83,11 +84,12 @@ class Request:
         return self.out if self.out is not None else picture_root(self.manifest) / "runs" / self.name
 
 
-def train(request: Request) -> dict[str, Any]:
+def train(request: Request, watch: Watch | None = None) -> dict[str, Any]:
     """Train as asked, or go on with, or only report, the same run found in the folder; returns run.json's content."""
     recipe = recipe_for(request.method, request.recipe, request.changes)
     manifest = read_manifest(request.manifest)
     chosen = choose(manifest, request.label_fraction, request.unlabeled, request.unlabeled_base)
+    chosen = replace(chosen, test=chosen.test.head(0)) if request.blind else chosen
     recipe = with_budget(recipe, len(chosen.labeled), len(chosen.pool))
     _check_pool(recipe, chosen, request)
     source = picture_source(manifest, request.pictures)
@@ -99,7 +101,7 @@ def train(request: Request) -> dict[str, Any]:
             _say(f"{folder}: this very run is finished; --fresh trains it again")
             return done
         with says_full_disk(folder):
-            return _Run(request, recipe, manifest, chosen, source, identity, folder).go()
+            return _Run(request, recipe, manifest, chosen, source, identity, folder, watch).go()
 
 
 class _Run:
@@ -114,7 +116,9 @@ class _Run:
         source: Path | Pack,
         identity: str,
         folder: Path,
+        watch: Watch | None = None,
     ) -> None:
+        self.watch = watch
         self.request, self.recipe, self.manifest = request, recipe, manifest
         self.identity, self.folder = identity, folder
         self.began = time.monotonic()
@@ -158,7 +162,7 @@ class _Run:
         val = Held(self.pictures, self.positions["val"], self._truth("val"), self.views, self.device)
         teacher = step.teacher if isinstance(step, SemiStep) else None
         found = fit(self.model, step, stage, val, self.folder / "checkpoint.pt", self.identity, teacher, _say,
-                    60 * self.request.checkpoint_minutes)  # fmt: skip
+                    60 * self.request.checkpoint_minutes, self.watch)  # fmt: skip
         self.model.load_state_dict(found.best)
         with_best = {"best": found.best_row, "curve": found.curve, "seconds": found.seconds}
         if ranks.leads():
@@ -239,9 +243,9 @@ class _Run:
     def _write(self, fitted: dict[str, Fitted]) -> dict[str, Any]:
         """Judge val and, once, test; write the run folder, run.json last."""
         test_reads = (
-            self._count_test_reads(1) if ranks.leads() else 1
+            self._count_test_reads(int(not self.request.blind)) if ranks.leads() else 1
         )  # noted before it happens: a run killed while it judges says so later
-        probs = {name: self._probs(name) for name in ("val", "test", "pool")}
+        probs = {name: self._probs(name) for name in ("val", "test", *([] if self.request.blind else ["pool"]))}
         if not ranks.leads():
             return ranks.share({})
         metrics = {name: judge(probs[name], self._truth(name), self.chosen.classes) for name in ("test", "val")}
@@ -313,7 +317,8 @@ def _check_pool(recipe: Recipe, chosen: Chosen, request: Request) -> None:
 def _fingerprint(request: Request, recipe: Recipe, manifest: Manifest, source: Path | Pack) -> str:
     """What makes two runs the same run: pictures from a pack are not those from the originals."""
     parts = [request.method, asdict(recipe), manifest.manifest_id, request.label_fraction, request.unlabeled, request.unlabeled_base, request.seed,
-             str(request.weights), read_record(request.stage1)["model_id"] if request.stage1 else "None", *([source.format.as_json()] if isinstance(source, Pack) else [])]  # fmt: skip
+             str(request.weights), read_record(request.stage1)["model_id"] if request.stage1 else "None", *([source.format.as_json()] if isinstance(source, Pack) else []),
+             *(["blind"] if request.blind else [])]  # fmt: skip
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 
