@@ -116,7 +116,7 @@ def fit(
     disk) is said, and training goes on.
     """
     optimizer = make_optimizer(student, stage)
-    log = _Log(stage)
+    log = _Log(stage, student)
     if stage.compile:
         student.compile()
         if teacher is not None:
@@ -268,8 +268,8 @@ def _look(
 class _Log:
     """Means of what the steps said since the last look, and what is worth a warning."""
 
-    def __init__(self, stage: Stage) -> None:
-        self._stage = stage
+    def __init__(self, stage: Stage, student: nn.Module) -> None:
+        self._stage, self._student = stage, student
         self._sums: dict[str, Tensor] = {}
         self._guesses: Tensor | None = None
         self._n = 0
@@ -279,22 +279,24 @@ class _Log:
         return {"sums": self._sums, "guesses": self._guesses, "n": self._n, "warned": sorted(self._warned)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._sums, self._guesses, self._n = state["sums"], state["guesses"], state["n"]
+        mine = int(ranks.leads())  # the sums in a checkpoint are those of all processes together
+        self._sums = {name: value * mine for name, value in state["sums"].items()}
+        self._guesses, self._n = None if state["guesses"] is None else state["guesses"] * mine, state["n"]
         self._warned = set(state["warned"])
 
     def add(self, loss: Loss) -> None:
         for name, value in loss.parts.items():
-            self._sums[name] = self._sums[name] + value if name in self._sums else value
-        if loss.guesses is not None:
-            self._guesses = loss.guesses if self._guesses is None else self._guesses + loss.guesses
+            self._sums[name] = self._sums[name].to(value.device) + value if name in self._sums else value
+        if (new := loss.guesses) is not None:
+            self._guesses = new if self._guesses is None else self._guesses.to(new.device) + new
         self._n += 1
 
     def join(self) -> None:
         """The leader's sums become those of all processes, the others' zero: a checkpoint then holds everything."""
         if ranks.size() == 1:
             return
-        self._sums = {name: ranks.total(value) * ranks.leads() for name, value in self._sums.items()}
-        self._guesses = None if self._guesses is None else ranks.total(self._guesses) * ranks.leads()
+        self._sums = {name: ranks.total(value) * int(ranks.leads()) for name, value in self._sums.items()}
+        self._guesses = None if self._guesses is None else ranks.total(self._guesses) * int(ranks.leads())
 
     def check(self, step: int) -> None:
         """Stop at once when a loss is no number any more, naming which; all processes at the same step."""
@@ -303,9 +305,11 @@ class _Log:
         bad = [name for name, value in sums.items() if name != "loss" and not math.isfinite(value)]
         bad = bad or [name for name, value in sums.items() if not math.isfinite(value)]
         if bad:
+            broken = [name for name, value in self._student.named_parameters() if not torch.isfinite(value).all()]
+            where = f"so is {broken[0]} ({len(broken)} of the weights)" if broken else "the weights still are numbers"
             raise UserError(
-                f"{self._stage.name}: {bad[0]} is no longer a number before step {step}; the learning rate "
-                f"({self._stage.lr:g}) is probably too high: try half with --set"
+                f"{self._stage.name}: {bad[0]} is no longer a number before step {step}, {where}; the learning rate "
+                f"({self._stage.lr:g}) is probably too high: try half with --set, or --set clip_grad=1"
             )
 
     def read(self, step: int) -> dict[str, float]:

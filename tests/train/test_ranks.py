@@ -105,7 +105,7 @@ def test_two_processes_that_were_killed_go_on_together(make_manifest: Make, ask:
     import signal
     import time
 
-    asked = ask(make_manifest(), "vit", "epochs=60", "eval_every=5")
+    asked = ask(make_manifest(), "vit", "epochs=30", "eval_every=5")
     launch = [
         sys.executable,
         "-m",
