@@ -18,6 +18,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from schemas.errors import UserError
+
 T = TypeVar("T")
 _control: list[Any] = []  # a group on the CPU for short words between the processes, whatever the gradients travel on
 
@@ -31,6 +33,14 @@ def join() -> None:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     dist.init_process_group("nccl" if cuda else "gloo")
     _control[:] = [dist.new_group(backend="gloo")]
+
+
+def alone(command: str) -> None:
+    """Refuse to run under torchrun: for commands that make many runs, which share the GPUs by one process each."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UserError(
+            f"`train {command}` is not for torchrun; start it once for each GPU instead, as in CUDA_VISIBLE_DEVICES=1 train {command}"
+        )
 
 
 def size() -> int:

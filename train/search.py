@@ -25,6 +25,7 @@ from typing import Any
 from schemas.errors import UserError
 from schemas.files import write_text
 from schemas.manifest import read_manifest
+from train import ranks
 from train.folder import Busy, state_of
 from train.recipe import METHODS, SemiSupervised, recipe_for
 from train.recipe_file import write_recipe
@@ -110,6 +111,7 @@ def search(
     """
     import optuna
 
+    ranks.alone("search")
     _quiet(optuna)
     request = replace(request, blind=True)
     recipe = recipe_for(request.method, request.recipe, request.changes)

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from schemas.errors import Interrupted, Partial, UserError
+from train import ranks
 from train.estimate import in_words
 from train.folder import state_of
 from train.recipe import METHODS, SemiSupervised, Supervised, recipe_for
@@ -230,6 +231,7 @@ def study_lines(path: Path | None, dry_run: bool, max_hours: float, show_example
         return
     if path is None:
         raise UserError("name the study's file, as in `train study study.toml`; --example prints one to begin with")
+    ranks.alone("study")
     study = read_study(path)
     if dry_run:
         yield plan(study)

@@ -159,3 +159,11 @@ def test_accumulation_sees_what_one_round_sees_and_learns_the_same(
     train(replace(asked, out=tmp_path / "one"))
     train(replace(asked, out=tmp_path / "parts", changes=(*asked.changes, "accumulate=5")))
     same(tmp_path / "one", tmp_path / "parts", 2e-5)
+
+
+def test_a_study_and_a_search_are_not_for_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
+    from train.ranks import alone
+
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UserError, match="`train study` is not for torchrun; start it once for each GPU"):
+        alone("study")

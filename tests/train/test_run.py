@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -336,12 +335,16 @@ def test_bf16_trains_as_fp32_does(make_manifest: Make, ask: Ask, tmp_path: Path)
     assert half["test"]["ce"] == pytest.approx(full["test"]["ce"], abs=0.15)
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU")
-def test_a_compiled_model_trains_to_the_same_end(make_manifest: Make, ask: Ask, tmp_path: Path) -> None:
-    asked = ask(make_manifest(), "vit", "epochs=2", "base_lr=0.006")
+def test_a_compiled_model_is_kept_and_judged_as_a_plain_one(make_manifest: Make, ask: Ask, tmp_path: Path) -> None:
+    """With the compiler held back, which takes a minute of CPU: that it changes no result is torch's affair."""
     from dataclasses import replace
 
+    asked = ask(make_manifest(), "semivit", "epochs=2", "semi_steps=4", "eval_every=2")
     plain = train(replace(asked, out=tmp_path / "plain"))
-    compiled = train(replace(asked, out=tmp_path / "compiled", changes=(*asked.changes, "compile=true")))
-    assert compiled["test"]["ce"] == pytest.approx(plain["test"]["ce"], abs=1e-3)
+    compiled: list[Any] = []
+    with pytest.MonkeyPatch.context() as patched, torch.compiler.set_stance("force_eager"):
+        real = torch.nn.Module.compile
+        patched.setattr(torch.nn.Module, "compile", lambda module: (compiled.append(module), real(module)))
+        record = train(replace(asked, out=tmp_path / "compiled", changes=(*asked.changes, "compile=true")))
+    assert len(compiled) == 3  # the student in each stage, the teacher
+    assert record["model_id"] == plain["model_id"]
