@@ -21,6 +21,7 @@ from train import ranks
 from train.augment import Views
 from train.checkpoint import load_checkpoint, save_checkpoint
 from train.data import Pictures
+from train.log import Log
 from train.metrics import cross_entropy
 from train.models import parameter_groups
 from train.ranks import stop_requests
@@ -111,70 +112,102 @@ def fit(
 ) -> Fitted:
     """Train one stage and return the weights with the best accuracy on val (ties: the lower cross entropy).
 
-    Student and teacher are both looked at. Without `val` (pretraining) the last weights are the best. Goes on from `checkpoint` if it holds this stage of this very run; Ctrl-C and
-    SIGTERM write one after the step that is under way and raise Interrupted. A checkpoint that cannot be written (a full
-    disk) is said, and training goes on.
+    Student and teacher are both looked at. Without `val` (pretraining) the last weights are the best. Goes on from
+    `checkpoint` if it holds this stage of this very run; Ctrl-C and SIGTERM write one after the step that is under way and
+    raise Interrupted. A checkpoint that cannot be written (a full disk) is said, and training goes on.
     """
-    optimizer = make_optimizer(student, stage)
-    log = _Log(stage, student)
+    now = _Training(student, teacher, make_optimizer(student, stage), Log(stage, student))
     if stage.compile:
-        student.compile()
-        if teacher is not None:
-            teacher.model.compile()
+        for model in [student] if teacher is None else [student, teacher.model]:
+            model.compile()
     loss_of = replace(loss_of, student=ranks.spread(student)) if ranks.size() > 1 else loss_of  # type: ignore[type-var]
-    state = load_checkpoint(checkpoint)
-    if state and (state["fingerprint"], state["stage"]) == (fingerprint, stage.name):
-        run, step = _take_up(state, student, teacher, optimizer, log)
-        say(f"{stage.name}: goes on at step {step} of {stage.steps}")
-        _check_same(step, checkpoint)
-    else:
-        run, step = Fitted({}, {}), 0
-        if val is not None:
-            _look(run, 0, stage.steps, student, teacher, val, {})
-    total = stage.steps * stage.images
-    bar = progress(total, stage.name, " pictures", done=step * stage.images, shown=ranks.leads())
-    began, saved = time.monotonic() - run.seconds, time.monotonic()
-    part = ranks.number(), ranks.size()
-
-    def save() -> str:
-        """Write a checkpoint; what to say where that failed."""
-        run.seconds = time.monotonic() - began
-        log.join()
-        if not ranks.leads():
-            return ""
-        try:
-            save_checkpoint(checkpoint, _state(run, fingerprint, stage, step, student, teacher, optimizer, log))
-        except OSError as error:
-            return f"the checkpoint cannot be written ({error.strerror or error}); is the disk of {checkpoint.parent} full?"
-        return ""
-
+    if now.take_up(checkpoint, fingerprint, stage):
+        say(f"{stage.name}: goes on at step {now.step} of {stage.steps}")
+    elif val is not None:
+        _look(now.run, 0, stage.steps, student, teacher, val, {})
+    bar = progress(stage.steps * stage.images, stage.name, " pictures", now.step * stage.images, ranks.leads())
+    began, saved = time.monotonic() - now.run.seconds, time.monotonic()
     with stop_requests() as stop:
-        while step < stage.steps:
-            log.add(update(student, loss_of, stage, step, optimizer, teacher, part))
-            step += 1
+        while now.step < stage.steps:
+            now.log.add(
+                update(student, loss_of, stage, now.step, now.optimizer, teacher, (ranks.number(), ranks.size()))
+            )
+            now.step += 1
+            now.run.seconds = time.monotonic() - began
             bar.update(stage.images)
-            if step % LOG_EVERY == 0:
-                log.check(step)
-            if step % stage.eval_every == 0 or step == stage.steps:
-                row = _look(run, step, stage.steps, student, teacher, val, log.read(step))
+            if now.step % LOG_EVERY == 0:
+                now.log.check(now.step)
+            if now.step % stage.eval_every == 0 or now.step == stage.steps:
+                row = _look(now.run, now.step, stage.steps, student, teacher, val, now.log.read(now.step))
                 bar.set_postfix_str(f"val {row['val_acc1']:.1%}" if val else f"loss {row['loss']:.3f}", refresh=False)
-                for line in log.warnings(row):
-                    say(line)
+                _tell(now.log.warnings(row), say)
                 if watch is not None:
                     watch(stage.name, row)
             stopping, due = ranks.any_of(stop.asked, ranks.leads() and time.monotonic() - saved > checkpoint_seconds)
+            if not (stopping or due):
+                continue
+            lost = now.save(checkpoint, fingerprint, stage)
+            saved = time.monotonic()
             if stopping:
                 bar.close()
-                lost = save()
                 where = f"but {lost}; it goes on from the one before" if lost else "the same command goes on from there"
-                raise Interrupted(f"stopped at step {step} of {stage.steps} of {stage.name}; {where}")
-            if due:
-                if lost := save():
-                    say(f"warning: {lost} Training goes on; a stop now would lose what came since the last one")
-                saved = time.monotonic()
+                raise Interrupted(f"stopped at step {now.step} of {stage.steps} of {stage.name}; {where}")
+            if lost:
+                say(f"warning: {lost} Training goes on; a stop now would lose what came since the last one")
     bar.close()
-    run.seconds = time.monotonic() - began
-    return run
+    now.run.seconds = time.monotonic() - began
+    return now.run
+
+
+def _tell(lines: list[str], say: Callable[[str], None]) -> None:
+    for line in lines:
+        say(line)
+
+
+@dataclass
+class _Training:
+    """Everything that the next step depends on; random numbers depend on its number alone."""
+
+    student: nn.Module
+    teacher: Teacher | None
+    optimizer: torch.optim.Optimizer
+    log: Log
+    run: Fitted = field(default_factory=lambda: Fitted({}, {}))
+    step: int = 0
+
+    def save(self, path: Path, fingerprint: str, stage: Stage) -> str:
+        """Write a checkpoint, the leader for all; returns what to say where that failed."""
+        self.log.join()
+        if not ranks.leads():
+            return ""
+        try:
+            save_checkpoint(path, {
+                "fingerprint": fingerprint, "stage": stage.name, "step": self.step, "student": self.student.state_dict(),
+                "teacher": self.teacher.state_dict() if self.teacher else None, "optimizer": self.optimizer.state_dict(),
+                "log": self.log.state_dict(), **vars(self.run),
+            })  # fmt: skip
+        except OSError as error:
+            return f"the checkpoint cannot be written ({error.strerror or error}); is the disk of {path.parent} full?"
+        return ""
+
+    def take_up(self, path: Path, fingerprint: str, stage: Stage) -> bool:
+        """Go on as the checkpoint says, if it holds this stage of this very run; all processes from the same one."""
+        state = load_checkpoint(path)
+        found = state is not None and (state["fingerprint"], state["stage"]) == (fingerprint, stage.name)
+        self.step = int(state["step"]) if state is not None and found else 0
+        if ranks.share(self.step) != self.step:
+            raise UserError(
+                f"{path}: processes see different checkpoints; the run folder must be on a disk that all share"
+            )
+        if state is None or not found:
+            return False
+        self.student.load_state_dict(state["student"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.log.load_state_dict(state["log"])
+        if self.teacher is not None:
+            self.teacher.load_state_dict(state["teacher"])
+        self.run = Fitted(state["best"], state["best_row"], state["curve"], state["seconds"])
+        return True
 
 
 def make_optimizer(student: nn.Module, stage: Stage) -> torch.optim.Optimizer:
@@ -263,125 +296,6 @@ def _look(
     row["val_acc1"] = max(row["student_acc1"], row.get("teacher_acc1", 0.0))
     run.curve.append(row)
     return row
-
-
-class _Log:
-    """Means of what the steps said since the last look, and what is worth a warning."""
-
-    def __init__(self, stage: Stage, student: nn.Module) -> None:
-        self._stage, self._student = stage, student
-        self._sums: dict[str, Tensor] = {}
-        self._guesses: Tensor | None = None
-        self._n = 0
-        self._warned: set[str] = set()
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"sums": self._sums, "guesses": self._guesses, "n": self._n, "warned": sorted(self._warned)}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        mine = int(ranks.leads())  # the sums in a checkpoint are those of all processes together
-        self._sums = {name: value * mine for name, value in state["sums"].items()}
-        self._guesses, self._n = None if state["guesses"] is None else state["guesses"] * mine, state["n"]
-        self._warned = set(state["warned"])
-
-    def add(self, loss: Loss) -> None:
-        for name, value in loss.parts.items():
-            self._sums[name] = self._sums[name].to(value.device) + value if name in self._sums else value
-        if (new := loss.guesses) is not None:
-            self._guesses = new if self._guesses is None else self._guesses.to(new.device) + new
-        self._n += 1
-
-    def join(self) -> None:
-        """The leader's sums become those of all processes, the others' zero: a checkpoint then holds everything."""
-        if ranks.size() == 1:
-            return
-        self._sums = {name: ranks.total(value) * int(ranks.leads()) for name, value in self._sums.items()}
-        self._guesses = None if self._guesses is None else ranks.total(self._guesses) * int(ranks.leads())
-
-    def check(self, step: int) -> None:
-        """Stop at once when a loss is no number any more, naming which; all processes at the same step."""
-        self.join()
-        sums = {name: ranks.share(float(value)) for name, value in self._sums.items()}
-        bad = [name for name, value in sums.items() if name != "loss" and not math.isfinite(value)]
-        bad = bad or [name for name, value in sums.items() if not math.isfinite(value)]
-        if bad:
-            broken = [name for name, value in self._student.named_parameters() if not torch.isfinite(value).all()]
-            where = f"so is {broken[0]} ({len(broken)} of the weights)" if broken else "the weights still are numbers"
-            raise UserError(
-                f"{self._stage.name}: {bad[0]} is no longer a number before step {step}, {where}; the learning rate "
-                f"({self._stage.lr:g}) is probably too high: try half with --set, or --set clip_grad=1"
-            )
-
-    def read(self, step: int) -> dict[str, float]:
-        self.check(step)
-        row = {name: ranks.share(float(value)) / self._n for name, value in self._sums.items()}
-        self._guesses = ranks.share(self._guesses)
-        if self._guesses is not None:
-            shares = self._guesses.double() / self._guesses.sum()
-            row["guess_entropy"] = float(-(shares * shares.clamp(min=1e-12).log()).sum() / math.log(len(shares)))
-            row["guess_largest"] = float(shares.max())
-        self._sums, self._guesses, self._n = {}, None, 0
-        return row
-
-    def warnings(self, row: dict[str, Any]) -> list[str]:
-        """Each said once: a teacher that guesses one class, a teacher that is never sure."""
-        lines = {}
-        if row.get("guess_largest", 0) > 0.9:
-            lines["collapse"] = (
-                f"warning: {row['guess_largest']:.0%} of the teacher's guesses are one class (step {row['step']}): it is "
-                "collapsing; try a lower --set lambda_u or more labels"
-            )
-        if row.get("sure", 1) < 0.02:
-            lines["unsure"] = (
-                f"warning: only {row['sure']:.1%} of the unlabeled pairs count at step {row['step']}: the teacher is unsure; "
-                "a lower --set threshold lets it speak"
-            )
-        new = [line for name, line in lines.items() if name not in self._warned]
-        self._warned |= set(lines)
-        return new
-
-
-def _state(
-    run: Fitted,
-    fingerprint: str,
-    stage: Stage,
-    step: int,
-    student: nn.Module,
-    teacher: Teacher | None,
-    optimizer: torch.optim.Optimizer,
-    log: _Log,
-) -> dict[str, Any]:
-    """Everything that the next step depends on; random numbers depend on the step alone."""
-    return {
-        "fingerprint": fingerprint,
-        "stage": stage.name,
-        "step": step,
-        "student": student.state_dict(),
-        "teacher": teacher.state_dict() if teacher else None,
-        "optimizer": optimizer.state_dict(),
-        "log": log.state_dict(),
-        **vars(run),
-    }
-
-
-def _check_same(step: int, checkpoint: Path) -> None:
-    """All processes go on from the same checkpoint, or none does."""
-    if ranks.share(step) != step:
-        raise UserError(
-            f"{checkpoint}: processes see different checkpoints; the run folder must be on a disk that all share"
-        )
-
-
-def _take_up(
-    state: dict[str, Any], student: nn.Module, teacher: Teacher | None, optimizer: torch.optim.Optimizer, log: _Log
-) -> tuple[Fitted, int]:
-    """The run as its checkpoint left it, and the step it goes on with."""
-    student.load_state_dict(state["student"])
-    optimizer.load_state_dict(state["optimizer"])
-    log.load_state_dict(state["log"])
-    if teacher is not None:
-        teacher.load_state_dict(state["teacher"])
-    return Fitted(state["best"], state["best_row"], state["curve"], state["seconds"]), int(state["step"])
 
 
 @torch.no_grad()

@@ -46,7 +46,7 @@ def pretrain(request: Request) -> dict[str, Any]:
     rows = pictures_without_labels(manifest)
     identity = _fingerprint(request, recipe, rows)
     ranks.join()
-    with run_folder(request.folder, request.fresh, request.resume) as folder:
+    with ranks.terminate_as_interrupt(), run_folder(request.folder, request.fresh, request.resume) as folder:
         done = ranks.led(lambda: finished(folder, identity))
         if done is not None:
             _say(f"{folder}: this very run is finished; --fresh trains it again")

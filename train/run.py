@@ -95,7 +95,7 @@ def train(request: Request, watch: Watch | None = None) -> dict[str, Any]:
     source = picture_source(manifest, request.pictures)
     identity = _fingerprint(request, recipe, manifest, source)
     ranks.join()
-    with run_folder(request.folder, request.fresh, request.resume) as folder:
+    with ranks.terminate_as_interrupt(), run_folder(request.folder, request.fresh, request.resume) as folder:
         done = ranks.led(lambda: finished(folder, identity))
         if done is not None:
             _say(f"{folder}: this very run is finished; --fresh trains it again")

@@ -103,11 +103,11 @@ def test_an_interrupted_pretraining_goes_on_to_the_very_same_weights(
     whole = pretrain(asked(path, "epochs=6"))
     real, calls = masked.MaskedStep.__call__, []
 
-    def stopped(self: masked.MaskedStep, step: int) -> object:
-        calls.append(step)
+    def stopped(self: masked.MaskedStep, *number: int) -> object:
+        calls.append(number)
         if len(calls) == 9:
             signal.raise_signal(signal.SIGINT)
-        return real(self, step)
+        return real(self, *number)
 
     with monkeypatch.context() as patched:
         patched.setattr(masked.MaskedStep, "__call__", stopped)

@@ -239,31 +239,21 @@ def test_resume_goes_on_or_says_that_there_is_nothing(make_manifest: Make, ask: 
         train(replace(asked, fresh=True))
 
 
-def test_sigterm_writes_a_checkpoint_and_exits_as_interrupted(make_manifest: Make, tiny: Tiny, tmp_path: Path) -> None:
-    arguments = [
-        "vit",
-        "-m",
-        str(make_manifest()),
-        "--out",
-        str(tmp_path / "run"),
-        *(f"--set={c}" for c in [*tiny["vit"], "epochs=4000"]),
-    ]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "train.cli", *arguments],
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    assert process.stderr is not None
-    for line in process.stderr:
-        if line.startswith("time "):
-            break
-    time.sleep(0.5)  # into the loop; before it SIGTERM is handled alike
+def test_sigterm_writes_a_checkpoint_and_exits_as_interrupted(make_manifest: Make, ask: Ask, tmp_path: Path) -> None:
+    asked = ask(make_manifest(), "vit", "epochs=4000")
+    process = subprocess.Popen(command(asked, tmp_path / "run"), stderr=subprocess.PIPE, text=True, env=ALONE)
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "run" / "checkpoint.pt").exists():
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.01)
+    before = (tmp_path / "run" / "checkpoint.pt").stat().st_mtime_ns
     process.terminate()
+    assert process.stderr is not None
     rest = process.stderr.read()
     assert process.wait(60) == 130
     assert "the same command goes on from there" in rest
-    assert (tmp_path / "run" / "checkpoint.pt").exists()
+    assert (tmp_path / "run" / "checkpoint.pt").stat().st_mtime_ns > before
 
 
 def test_two_trainings_of_one_folder_are_kept_apart(make_manifest: Make, ask: Ask, tmp_path: Path) -> None:
