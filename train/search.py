@@ -43,10 +43,13 @@ class Axis:
     high: float = 0.0
     log: bool = False
     choices: tuple[Any, ...] = ()
+    whole: bool = False
 
     def holds(self, value: Any) -> bool:
         """Whether the recipe's own value lies on it."""
-        return value in self.choices if self.choices else self.low <= value <= self.high
+        if self.choices:
+            return value in self.choices
+        return value is not None and self.low <= value <= self.high
 
 
 def space_around(recipe: Any) -> dict[str, Axis]:
@@ -82,9 +85,13 @@ def parse_axis(text: str, recipe: Any) -> tuple[str, Axis]:
             return name, Axis(choices=tuple(_value(part.strip(), kind) for part in values.split("|")))
         span, _, scale = values.partition(":")
         low, high = (float(part) for part in span.split(".."))
-        axis = Axis(low, high, scale == "log")
+        axis = Axis(low, high, scale == "log", whole=kind is int)
     except ValueError:
         raise UserError(f"--space {text}: {values!r} is neither low..high (then perhaps :log) nor a|b|c") from None
+    if kind in (bool, str):
+        raise UserError(
+            f"--space {text}: {name} is {'true or false' if kind is bool else 'text'}; write its values as a|b"
+        )
     if scale not in ("", "log") or low >= high or (axis.log and low <= 0):
         raise UserError(f"--space {text}: low must be below high, and above 0 for :log")
     return name, axis
@@ -104,7 +111,7 @@ def request_for(method: str, manifest: Path, **asked: Any) -> Request:
 def search(
     request: Request, trials: int = 30, sampler: str = "gp", axes: tuple[str, ...] = (), storage: str | None = None
 ) -> dict[str, Any]:
-    """Search until `trials` are finished, pruned ones counted; goes on with what is there. Returns what the best one is.
+    """Search until `trials` are finished, pruned and failed ones counted; goes on with what is there. Returns what the best one is.
 
     Any number of processes may do this at once. A trial that a killed process left is given back and tried again, from
     its last checkpoint.
@@ -163,6 +170,7 @@ def _try(optuna: Any, study: Any, trial: Any, request: Request, space: Mapping[s
     except UserError as error:
         if error.exit_code != 1:
             raise
+        trial.set_user_attr("failed", str(error))
         study.tell(trial, state=optuna.trial.TrialState.FAIL)
         if not _knows_trials(study):  # nothing has ever worked: the search cannot
             raise
@@ -185,6 +193,8 @@ def _drop_weights(out: Path, best: str, name: str) -> None:
 def _suggest(trial: Any, name: str, axis: Axis) -> Any:
     if axis.choices:
         return trial.suggest_categorical(name, list(axis.choices))
+    if axis.whole:
+        return trial.suggest_int(name, round(axis.low), round(axis.high), log=axis.log)
     return trial.suggest_float(name, axis.low, axis.high, log=axis.log)
 
 
@@ -227,7 +237,7 @@ def _counted(study: Any, out: Path) -> int:
             study.tell(trial.number, state=type(trial.state).FAIL)
             study.enqueue_trial(trial.params)
             _say(f"trial {trial.number} was left by a process that is gone: it is tried again")
-        elif state in ("COMPLETE", "PRUNED", "RUNNING"):
+        elif state in ("COMPLETE", "PRUNED", "RUNNING") or "failed" in trial.user_attrs:
             counted += 1
     return counted
 

@@ -96,6 +96,17 @@ def test_a_trial_that_is_worse_than_most_is_pruned(
     assert len(list(request.folder.glob("trial-*"))) == 1
 
 
+def test_numbers_that_cannot_be_trained_with_are_a_failed_trial_that_counts(
+    around: Callable[..., Request], capsys: pytest.CaptureFixture[str]
+) -> None:
+    request = around("vit", "warmup_epochs=0", "epochs=10")
+    search(request, 3, "tpe", ("clip_grad=1e-3..1", "base_lr=0.05..1e30:log"))
+    states = [trial.state.name for trial in trials(request)]
+    assert len(states) == 3
+    assert "FAIL" in states
+    assert "is no longer a number" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_two_workers_share_a_search_and_the_trial_of_a_killed_one_is_tried_again(
     around: Callable[..., Request],
@@ -144,6 +155,7 @@ def test_the_default_space_holds_the_recipe_and_lies_within_what_can_be_trained(
         ("smoothing=0.3", "is neither low..high"),
         ("smoothing=0.3..0.1", "low must be below high"),
         ("base_lr=0..1:log", "above 0 for :log"),
+        ("pretrained=0..1", "pretrained is true or false"),
     ],
 )
 def test_a_wrong_axis_is_one_line(text: str, said: str) -> None:
@@ -153,4 +165,5 @@ def test_a_wrong_axis_is_one_line(text: str, said: str) -> None:
 
 def test_an_axis_may_be_a_span_or_choices() -> None:
     assert parse_axis("base_lr=1e-4..1e-2:log", recipe_for("vit")) == ("base_lr", Axis(1e-4, 1e-2, log=True))
+    assert parse_axis("batch_size=8..64:log", recipe_for("vit")) == ("batch_size", Axis(8, 64, log=True, whole=True))
     assert parse_axis("rand_ops=0|1|2", recipe_for("vit")) == ("rand_ops", Axis(choices=(0, 1, 2)))
