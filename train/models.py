@@ -13,7 +13,7 @@ from torch import nn
 
 from schemas.errors import UserError
 from schemas.hub import hub_answers
-from train.recipe import Recipe, model_arguments
+from train.recipe import Masked, Recipe, model_arguments
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,9 @@ class ModelFacts:
         return asdict(self)
 
 
-def build_model(recipe: Recipe, n_classes: int, seed: int, weights: Path | None = None) -> tuple[nn.Module, ModelFacts]:
+def build_model(
+    recipe: Recipe | Masked, n_classes: int, seed: int, weights: Path | None = None
+) -> tuple[nn.Module, ModelFacts]:
     """The recipe's model with a fresh head for `n_classes`, and the facts about it.
 
     Weights come from `weights` if given (a .safetensors or .pth file; other heads and decoders in it are ignored), else from
@@ -72,7 +74,7 @@ def _license(published: Any, weights: Path | None) -> str:
     return known if weights is None else f"of your file; the published weights of this name are {known}"
 
 
-def _arguments(recipe: Recipe, n_classes: int) -> dict[str, Any]:
+def _arguments(recipe: Recipe | Masked, n_classes: int) -> dict[str, Any]:
     """What timm.create_model is asked for. A model that does not know its picture size or drop-path is not asked."""
     arguments = model_arguments(recipe) | {"num_classes": n_classes}
     if recipe.drop_path:
@@ -82,7 +84,7 @@ def _arguments(recipe: Recipe, n_classes: int) -> dict[str, Any]:
     return arguments
 
 
-def _create(recipe: Recipe, n_classes: int, **loading: Any) -> nn.Module:
+def _create(recipe: Recipe | Masked, n_classes: int, **loading: Any) -> nn.Module:
     import timm
 
     arguments = _arguments(recipe, n_classes)
@@ -99,7 +101,7 @@ def _create(recipe: Recipe, n_classes: int, **loading: Any) -> nn.Module:
         ) from error
 
 
-def _create_loaded(recipe: Recipe, n_classes: int, weights: Path | None) -> nn.Module:
+def _create_loaded(recipe: Recipe | Masked, n_classes: int, weights: Path | None) -> nn.Module:
     """The model with its weights, or one line about what is wrong with them."""
     overlay = {"pretrained_cfg_overlay": {"file": str(weights)}} if weights else {}
     try:
