@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from schemas.command import run
+from train.commands import judge
 
 app = typer.Typer(
     name="train",
@@ -131,6 +132,9 @@ def report_command(
         return
     write_report(table, out)
     typer.echo(f"{len(runs)} runs compared -> {out}")
+
+
+judge.register(app)
 
 
 def main() -> None:

@@ -232,7 +232,7 @@ def _in_order(
     """The pictures decoded, in order; only some hundred are under way at a time, so a large pack is never held whole."""
     waiting: deque[tuple[str, Future[np.ndarray | str]]] = deque()
     for image_id, given in raw:
-        waiting.append((image_id, pool.submit(_decode, given, side_px)))
+        waiting.append((image_id, pool.submit(decode, given, side_px)))
         if len(waiting) >= AHEAD:
             first, decoded = waiting.popleft()
             yield first, decoded.result()
@@ -263,7 +263,7 @@ class _Store:
         return np.memmap(self._file, dtype=np.uint8, mode="r")
 
 
-def _decode(given: Path | bytes | str, side_px: int) -> np.ndarray | str:
+def decode(given: Path | bytes | str, side_px: int) -> np.ndarray | str:
     """One picture as [height, width, 3] uint8, or why it cannot be read (as given, for a picture that is not there)."""
     if isinstance(given, str):
         return given
