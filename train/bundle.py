@@ -26,7 +26,7 @@ from torch import nn
 
 from schemas.errors import UserError
 from schemas.files import write_bytes, write_text
-from train.augment import Batch, Views
+from train.augment import Batch, Views, padded
 from train.calibrate import PRECISIONS, at_temperature, fit_temperature, points, thresholds
 from train.checkpoint import save_weights
 from train.data import Pictures
@@ -282,9 +282,9 @@ def verify(folder: Path, tolerance: float = TOLERANCE) -> str:
         pixels = decode(path, bundle.side_px)
         if isinstance(pixels, str):
             raise UserError(f"{path}: cannot be read ({pixels}); copy the bundle again")
-        block = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None]
-        batch = Batch(block, torch.tensor([pixels.shape[:2]]))
-        difference = float(np.abs(_probs(model, views, [batch])[0] - np.array(example["probs"], np.float32)).max())
+        difference = float(
+            np.abs(_probs(model, views, [padded([pixels])])[0] - np.array(example["probs"], np.float32)).max()
+        )
         if not difference <= worst:  # also what is no number
             worst, where = difference, example["file"]
     if not examples:

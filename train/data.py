@@ -17,7 +17,7 @@ from typing import IO
 import numpy as np
 import pandas as pd
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from schemas.errors import UserError
 from schemas.manifest import Manifest
@@ -280,6 +280,8 @@ def decode(given: Path | bytes | str, side_px: int) -> np.ndarray | str:
             return np.asarray(image)
     except FileNotFoundError:
         return "no such file"
+    except UnidentifiedImageError:  # its own words name an object in memory
+        return "no picture of a known format"
     except (OSError, ValueError, SyntaxError) as error:
         return " ".join(str(error).split()) or type(error).__name__
 

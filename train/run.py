@@ -14,7 +14,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import os
 import platform
 import shutil
 import signal
@@ -38,11 +37,12 @@ from schemas.manifest import Manifest, picture_root, read_manifest
 from schemas.pack import Pack
 from train.augment import Views
 from train.bundle import Val, write_bundle
-from train.data import Chosen, Shuffled, check_source, choose, class_numbers, cores, load_pictures, picture_source
+from train.data import Chosen, Shuffled, check_source, choose, class_numbers, load_pictures, picture_source
+from train.device import choose_device, on_device
 from train.estimate import in_words, stage_seconds
 from train.fit import Fitted, Held, Stage, fit, predict_probs
 from train.metrics import judge
-from train.models import ModelFacts, build_model, has_batch_norm
+from train.models import ModelFacts, build_model
 from train.predict import predictions_frame, write_predictions
 from train.recipe import Recipe, SemiSupervised, recipe_for
 from train.steps import Labeled, SemiStep, SupervisedStep
@@ -108,12 +108,10 @@ class _Run:
         self.request, self.recipe, self.manifest = request, recipe, manifest
         self.identity, self.folder = identity, folder
         self.began = time.monotonic()
-        self.device = _device()
+        self.device = choose_device()
         start = replace(recipe, pretrained=False) if request.stage1 else recipe  # stage 1 brings the weights
         self.model, self.facts = build_model(start, len(chosen.classes), request.seed, request.weights)
-        # convolutions run faster with the channels last, transformers alone do not care
-        layout = torch.channels_last if has_batch_norm(self.model) else torch.contiguous_format
-        self.model.to(self.device).to(memory_format=layout)
+        on_device(self.model, self.device)
         self.given = self._given_stage1()
         self.views = Views(recipe, self.facts.mean, self.facts.std)
         rows = pd.concat([chosen.labeled, chosen.pool, chosen.val, chosen.test])
@@ -356,16 +354,6 @@ def _finished(folder: Path, identity: str) -> dict[str, Any] | None:
             f"{folder}: holds another run (other recipe, data or seed); choose --out, or --fresh to replace it"
         )
     return done
-
-
-def _device() -> torch.device:
-    """The GPU if there is one, else the CPU with as many threads as this process has cores."""
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(min(cores(), 16))  # beyond, small models only wait for each other
-    torch.set_flush_denormal(True)  # fading activations would otherwise cost a hundred times their worth
-    return torch.device("cpu")
 
 
 def _device_name(device: torch.device) -> str:

@@ -1,9 +1,9 @@
-"""The commands that judge a model and take it away: verify."""
+"""The commands that use and judge a model and take it away: predict, verify."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -11,7 +11,8 @@ BundleArgument = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A run fo
 
 
 def register(app: typer.Typer) -> None:
-    """Add `verify`."""
+    """Add `predict` and `verify`."""
+    app.command("predict")(predict_command)
     app.command("verify")(verify_command)
 
 
@@ -25,3 +26,65 @@ def verify_command(
     from train.bundle import verify
 
     typer.echo(verify(bundle, tolerance))
+
+
+def predict_command(
+    bundle: Annotated[
+        Path | None, typer.Argument(metavar="BUNDLE", help="A run folder, or a copy of its model files.")
+    ] = None,
+    places: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="PLACE…",
+            help="Folders of pictures, pictures, manifests, packs, or Parquet files with a column path.",
+        ),
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="The predictions; default: predictions.parquet.")] = None,
+    listings: Annotated[
+        bool, typer.Option("--listings", help="Also one answer per listing (a folder is one).")
+    ] = False,
+    precision: Annotated[
+        float | None,
+        typer.Option("--precision", help="With --listings: abstain where val says that fewer answers would be right."),
+    ] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(
+            "--folds", help="No BUNDLE: train so many runs, and predict train pictures by the one that never saw them."
+        ),
+    ] = None,
+    manifest: Annotated[Path | None, typer.Option("--manifest", "-m", help="With --folds: the data set.")] = None,
+    method: Annotated[str, typer.Option("--method", help="With --folds: resnet18, vit or semivit.")] = "vit",
+    recipe: Annotated[str, typer.Option("--recipe", help="With --folds: the recipe, as in `train vit`.")] = "default",
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="With --folds: change a number of it.")
+    ] = None,
+    weights: Annotated[Path | None, typer.Option("--weights", help="With --folds: start from a file.")] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="With --folds: seed of the folds and runs.")] = 0,
+    pictures: Annotated[
+        Path | None, typer.Option("--pictures", help="A pack, or the folder that the paths of a table start from.")
+    ] = None,
+    max_hours: Annotated[
+        float, typer.Option("--max-hours", help="With --folds: as in `train vit`, for each run.")
+    ] = 2.0,
+) -> None:
+    """Give each picture a probability per class; stopped, the same command goes on where it was."""
+    from train.predict import Wish, predict
+
+    if folds is not None:
+        typer.echo(_folds(folds, bundle, manifest, out, method=method, recipe=recipe, changes=tuple(changes or ()),
+                          weights=weights, seed=seed, pictures=pictures, max_hours=max_hours))  # fmt: skip
+        return
+    wish = Wish(bundle, tuple(places or ()), out or Path("predictions.parquet"), listings, precision, pictures)
+    typer.echo(predict(wish))
+
+
+def _folds(folds: int, bundle: Path | None, manifest: Path | None, out: Path | None, **asked: Any) -> str:
+    """Out-of-fold predictions, or a line about what goes with --folds."""
+    from schemas.errors import UserError
+    from train.folds import predict_folds
+    from train.run import Request
+
+    if bundle is not None or manifest is None:
+        raise UserError("--folds trains its own runs: name the data set with --manifest, and no bundle")
+    return predict_folds(Request(manifest=manifest, **asked), folds, out)
