@@ -40,16 +40,22 @@ class Predicted:
     skipped: list[tuple[str, str]]  # path and reason: unreadable ones, and copies of another
 
 
-def predict_items(bundle: Bundle, items: Items, work: Path) -> Predicted:
-    """The bundle's calibrated probabilities for all items.
+def infer(bundle: Bundle, items: Items, work: Path) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """The bundle run over all items: image_id ("" = could not be read) [n], probabilities as trained [n, K], and reasons.
 
-    Finished pictures are kept under `work` every half minute and at Ctrl-C, so the same call goes on where it was stopped;
-    the folder is removed at the end. Equal bytes are one prediction: the first path has the row.
+    Finished pictures are kept under `work` every half minute and at Ctrl-C, so the same call goes on where it was stopped.
     """
     parts = _Parts(work, _identity(bundle, items), len(bundle.classes))
-    todo = [number for number in range(len(items)) if number not in parts.done]
-    _predict(bundle, items, todo, parts)
-    image_id, probs, reason = parts.whole(len(items))
+    _predict(bundle, items, [number for number in range(len(items)) if number not in parts.done], parts)
+    return parts.whole(len(items))
+
+
+def predict_items(bundle: Bundle, items: Items, work: Path) -> Predicted:
+    """The bundle's calibrated probabilities for all items as a table, see `infer`.
+
+    Equal bytes are one prediction: the first path has the row.
+    """
+    image_id, probs, reason = infer(bundle, items, work)
     calm = at_temperature(probs, bundle.temperature)
     paths = items.names()
     first: dict[str, int] = {}

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from schemas.errors import UserError
-from schemas.manifest import read_manifest
+from schemas.manifest import Manifest, read_manifest
 from schemas.pack import Pack, is_pack, open_pack
 from schemas.picture import reuse_memory
 from schemas.storage import place_of, read_place
@@ -104,10 +104,7 @@ def _table_items(table: pd.DataFrame, place: Path, pictures: Path | None) -> Ite
 
 def _manifest_items(path: Path, classes: Sequence[str], pictures: Path | None) -> Items:
     manifest = read_manifest(path)
-    if manifest.classes != list(classes):
-        raise UserError(
-            f"{path}: its classes are {', '.join(manifest.classes)}; the model's are {', '.join(classes)} (the order counts)"
-        )
+    same_classes(manifest, classes)
     counts = manifest.rows["dropped"].isna() & (manifest.rows["split"].fillna("") != "out")
     rows = manifest.rows[counts].reset_index(drop=True)
     if rows.empty:
@@ -123,6 +120,15 @@ def _manifest_items(path: Path, classes: Sequence[str], pictures: Path | None) -
     kept = rows[["image_id", "path", "split", "label"]].assign(manifest_id=manifest.manifest_id)
     listings = listings[["marketplace", "listing_id", "row"]].drop_duplicates(ignore_index=True)
     return Items(_rows(kept), picture_source(manifest, pictures), listings)
+
+
+def same_classes(manifest: Manifest, classes: Sequence[str]) -> None:
+    """Raise UserError when a manifest has other classes than a model, or the same in another order."""
+    if manifest.classes != list(classes):
+        raise UserError(
+            f"{manifest.path}: its classes are {', '.join(manifest.classes)}; the model's are {', '.join(classes)} (the "
+            "order counts)"
+        )
 
 
 def _rows(known: pd.DataFrame) -> pd.DataFrame:

@@ -18,6 +18,7 @@ from schemas.errors import Partial, UserError
 from schemas.files import write_text
 from schemas.manifest import Manifest
 from schemas.tables import ANSWERS, PREDICTIONS
+from train.text import counted
 
 if TYPE_CHECKING:
     from train.bundle import Bundle
@@ -92,7 +93,7 @@ def predict(wish: Wish) -> str:
     rows = pd.concat([one.rows for one in found], ignore_index=True).drop_duplicates("image_id", ignore_index=True)
     record = {**bundle.ours, "examples": [], "places": [str(place) for place in wish.places]}
     write_predictions(rows, wish.out, bundle.classes, record)
-    said = [f"{len(rows):,} pictures predicted -> {wish.out}"]
+    said = [f"{counted(len(rows), 'picture')} predicted -> {wish.out}"]
     if wish.listings:
         said.append(_write_answers(wish, bundle, items, found, needed))
     unread, beside = _write_skipped(wish.out, [pair for one in found for pair in one.skipped])

@@ -1,4 +1,4 @@
-"""The commands that use and judge a model and take it away: predict, verify."""
+"""The commands that use and judge a model and take it away: predict, evaluate, compare, verify."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ BundleArgument = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A run fo
 
 
 def register(app: typer.Typer) -> None:
-    """Add `predict` and `verify`."""
+    """Add `predict`, `evaluate`, `compare` and `verify`."""
     app.command("predict")(predict_command)
+    app.command("evaluate")(evaluate_command)
+    app.command("compare")(compare_command)
     app.command("verify")(verify_command)
 
 
@@ -88,3 +90,38 @@ def _folds(folds: int, bundle: Path | None, manifest: Path | None, out: Path | N
     if bundle is not None or manifest is None:
         raise UserError("--folds trains its own runs: name the data set with --manifest, and no bundle")
     return predict_folds(Request(manifest=manifest, **asked), folds, out)
+
+
+def evaluate_command(
+    bundles: Annotated[
+        list[Path], typer.Argument(metavar="BUNDLE…", help="Run folders, or copies of their model files.")
+    ],
+    manifest: Annotated[Path, typer.Option("--manifest", "-m", help="The data set, as each bundle was trained on.")],
+    split: Annotated[
+        str, typer.Option("--split", help="test, val or train; each reading of test is counted.")
+    ] = "test",
+    pictures: Annotated[
+        Path | None, typer.Option("--pictures", help="A pack, or the folder that the manifest's paths start from.")
+    ] = None,
+    other_manifest: Annotated[
+        bool, typer.Option("--other-manifest", help="Allow a manifest that the bundle was not trained on.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option("--out", help="Write to FILE.md or .json; default: print it.")] = None,
+) -> None:
+    """Judge bundles on labeled pictures: overall, by class, by marketplace, by how far people agreed."""
+    from train.evaluate import check_out, evaluate, write_evaluations
+
+    check_out(out)
+    found = evaluate(bundles, manifest, split=split, pictures=pictures, other_manifest=other_manifest)
+    typer.echo(write_evaluations(found, out))
+
+
+def compare_command(
+    a: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or a predictions file.")],
+    b: Annotated[Path, typer.Argument(metavar="RUN", help="Another one, of the same test pictures.")],
+    out: Annotated[Path | None, typer.Option("--out", help="Write to FILE.json; default: print it.")] = None,
+) -> None:
+    """Test whether two models differ on the same test pictures: exact McNemar test and paired bootstrap."""
+    from train.compare import compare, write_comparison
+
+    typer.echo(write_comparison(compare(a, b), out))
