@@ -172,10 +172,10 @@ def _notes(
         f"{bundle.ours['label_fraction']:.0%} of the labels."
     ]
     if split == "test":
-        counted = (
+        said = (
             f"Test has now been read {reads} times by this run" if reads else "No run.json: this reading is not counted"
         )
-        notes.append(f"{counted}; choices belong to val.")
+        notes.append(f"{said}; choices belong to val.")
     if split == "train":
         notes.append("The model learned from these pictures: the figures say nothing about others.")
     if bundle.ours["manifest_id"] != manifest.manifest_id:
