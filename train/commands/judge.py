@@ -1,4 +1,4 @@
-"""The commands that use and judge a model and take it away: predict, evaluate, compare, verify."""
+"""The commands that use and judge a model and take it away: predict, evaluate, compare, export, verify."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ BundleArgument = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A run fo
 
 
 def register(app: typer.Typer) -> None:
-    """Add `predict`, `evaluate`, `compare` and `verify`."""
+    """Add `predict`, `evaluate`, `compare`, `export` and `verify`."""
     app.command("predict")(predict_command)
     app.command("evaluate")(evaluate_command)
     app.command("compare")(compare_command)
+    app.command("export")(export_command)
     app.command("verify")(verify_command)
 
 
@@ -125,3 +126,16 @@ def compare_command(
     from train.compare import compare, write_comparison
 
     typer.echo(write_comparison(compare(a, b), out))
+
+
+def export_command(
+    bundle: BundleArgument,
+    to: Annotated[str, typer.Option("--to", help="safetensors (timm loads the folder), torch (torch.export) or onnx.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="A new folder; default: the bundle's name and the form, beside it.")
+    ] = None,
+) -> None:
+    """Write a model for other programs, read it back, and run it beside the original: equal to 1e-4, or refused."""
+    from train.export import export
+
+    typer.echo(export(bundle, to, out))
