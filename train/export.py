@@ -28,6 +28,9 @@ Outputs = tuple[np.ndarray, np.ndarray]  # logits and probs, [n, K] each
 class Graph(nn.Module):
     """The model with its normalization before and its temperature behind."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, model: nn.Module, mean: tuple[float, ...], std: tuple[float, ...], temperature: float) -> None:
         super().__init__()
         self.model, self.temperature = model, temperature
@@ -96,7 +99,7 @@ def _difference(graph: Graph, run: Callable[[Tensor], Outputs], pixels: Tensor) 
 def _to_safetensors(bundle: Bundle, graph: Graph, pixels: Tensor, made: Path) -> Callable[[Tensor], Outputs]:
     """A copy of the bundle, loaded by timm alone with timm's own normalization."""
     import timm
-    from timm.data import resolve_data_config
+    from timm.data.config import resolve_data_config
 
     for name in FILES:
         source = bundle.folder / name
