@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 WIDTH, HEIGHT = 460, 300
-LEFT, RIGHT, TOP, BOTTOM = 52, 14, 14, 44
+LEFT, RIGHT, TOP, BOTTOM = 52, 26, 14, 44
 
 
 class _Axes:
@@ -90,7 +90,7 @@ def accuracy_plot(rows: Sequence[dict[str, Any]]) -> str:
         own: dict[int, dict[str, Any]] = {}
         for row in sorted((r for r in rows if r["method"] == method), key=lambda r: (r["labels"], r["unlabeled"])):
             own[row["labels"]] = row  # of several pools the largest
-        shift = highest * 0.006 * (number - 1)
+        shift = highest * 0.012 * (number - 1)  # bars beside each other, not on each other
         points = [(row["labels"] + shift, row["acc1"]) for row in own.values()]
         axes.line(points, f"line m-{method}")
         for row, (x, y) in zip(own.values(), points, strict=True):
