@@ -79,7 +79,7 @@ def coverage_curve(probs: np.ndarray, truth: np.ndarray, steps: int = 60) -> lis
 
 
 def mistakes(
-    ids: Sequence[str], probs: np.ndarray, truth: np.ndarray, classes: Sequence[str], count: int = 12
+    ids: Any, probs: np.ndarray, truth: np.ndarray, classes: Sequence[str], count: int = 12
 ) -> list[dict[str, Any]]:
     """The wrong pictures that the model was surest about."""
     guess, confidence = probs.argmax(axis=1), probs.max(axis=1)

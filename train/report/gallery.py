@@ -37,7 +37,8 @@ class Shown:
                 self._source = picture_source(task.manifest, pictures)
             except UserError:  # a report without pictures is better than none
                 self._source = None if pictures is None else pictures
-        self._paths: Mapping[str, str] = task.test["path"].to_dict() if task.manifest is not None else {}
+        rows = task.test
+        self._paths = dict(zip(rows.index, rows["path"], strict=True)) if task.manifest is not None else {}
         self._made: dict[str, str] = {}
 
     def bytes(self, image_id: str) -> bytes | None:
@@ -77,7 +78,7 @@ def _address(image: Image.Image) -> str:
 
 
 def looks(bundle: Bundle, shown: Shown, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Where the model looks for its answer to some pictures: what it saw, and the same with the decisive places lit."""
+    """Where the model looks for its answer to some pictures: what it saw, and the same with the decisive places glowing."""
     model = bundle.build()
     found = []
     for row in rows:
@@ -119,7 +120,9 @@ def _image(bundle: Bundle, x: Tensor) -> Image.Image:
 
 
 def _lit(image: Image.Image, heat: np.ndarray) -> Image.Image:
-    """The picture dimmed to gray where nothing is decided, in its colors where much is."""
+    """The picture pale and gray, with the decisive places glowing: seen on dark and on light things alike."""
+    gray = image.convert("L").convert("RGB")
+    pale = Image.blend(gray, Image.new("RGB", image.size, "white"), 0.5)
+    glow = Image.blend(gray, Image.new("RGB", image.size, (235, 70, 10)), 0.75)
     mask = Image.fromarray((255 * heat).astype(np.uint8)).resize(image.size, Image.Resampling.BICUBIC)
-    dim = Image.blend(image.convert("L").convert("RGB"), Image.new("RGB", image.size, (24, 28, 40)), 0.72)
-    return Image.composite(image, dim, mask)
+    return Image.composite(glow, pale, mask)

@@ -9,6 +9,7 @@ import jinja2
 
 from schemas.interval import wilson
 from schemas.progress import progress
+from train.calibrate import at_temperature
 from train.report import whole
 from train.report.details import confused
 from train.report.figures import accuracy_plot, coverage_plot, reliability_plot
@@ -84,7 +85,8 @@ def _looks(task: Task, found: dict[str, Any], shown: Shown) -> list[dict[str, An
     if bundle is None or task.manifest is None:
         return []
     ids, probs, truth = task.truth(task.best)
-    confidence, guess = probs.max(axis=1), probs.argmax(axis=1)
+    confidence = at_temperature(probs, bundle.temperature).max(axis=1)
+    guess = probs.argmax(axis=1)
     right: dict[int, int] = {}
     for i in sorted(range(len(truth)), key=lambda i: (-confidence[i], ids[i])):
         if guess[i] == truth[i]:
