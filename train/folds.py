@@ -22,6 +22,7 @@ from schemas.tables import PREDICTIONS
 from train.data import picture_source
 from train.predict import write_predictions
 from train.run import Request, train
+from train.text import counted
 
 HELD_OUT = "kept for the test"
 
@@ -52,7 +53,7 @@ def predict_folds(request: Request, folds: int, out: Path | None = None) -> str:
     rows = _together(tables, fold, manifest, place.name)
     out = out or place / "predictions.parquet"
     write_predictions(rows, out, manifest.classes, _record(records[0], folds, place.name))
-    return f"{_said(rows, folds)} -> {out}"
+    return f"{_said(rows, fold, folds)} -> {out}"
 
 
 def _folds(manifest: Manifest, folds: int, seed: int) -> pd.Series:
@@ -124,7 +125,7 @@ def _record(first: dict[str, Any], folds: int, run: str) -> dict[str, Any]:
     return {"run": run, "folds": folds, **{name: first[name] for name in kept}}
 
 
-def _said(rows: pd.DataFrame, folds: int) -> str:
+def _said(rows: pd.DataFrame, fold: pd.Series, folds: int) -> str:
     taught = rows[rows["fold"].notna()]
     right = int((taught["predicted"] == taught["label"]).sum())
     largest = int(taught["label"].value_counts().max())
@@ -132,6 +133,10 @@ def _said(rows: pd.DataFrame, folds: int) -> str:
         f"{len(taught):,} labeled train pictures predicted out of {folds} folds, {right / len(taught):.1%} as labeled; "
         f"{len(rows) - len(taught):,} others by the mean of the runs"
     )
+    if left_out := len(fold) - len(taught):
+        said += (
+            f"; {counted(left_out, 'train picture')} left out: unreadable, or of a class that stands in one fold alone"
+        )
     if right <= largest:
         said += f"; no better than always saying the largest class ({largest / len(taught):.1%}): do not go by it"
     return said
