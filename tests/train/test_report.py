@@ -131,6 +131,13 @@ def test_runs_of_one_task_on_two_manifests_never_share_a_table(runs: list[Path])
     assert [row["task"] for row in report(runs).table1] == ["apron", "vest"]
 
 
+def test_a_run_that_never_read_test_is_left_out(runs: list[Path]) -> None:
+    metrics = json.loads((runs[0] / "metrics.json").read_text())
+    (runs[0] / "metrics.json").write_text(json.dumps({"val": metrics["val"]}))
+    with pytest.raises(UserError, match="this run never read test"):
+        report(runs)
+
+
 def test_an_unfinished_run_and_a_folder_without_one_are_said(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no run.json"):
         report([tmp_path])

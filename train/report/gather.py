@@ -124,6 +124,8 @@ def _read(folder: Path) -> Run:
         metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{folder}/metrics.json: cannot be read; train the run again with --fresh") from error
+    if not metrics.get("test", {}).get("n"):
+        raise UserError(f"{folder}: this run never read test (a trial of a search does not); leave it out")
     return Run(folder, record, metrics)
 
 
