@@ -5,7 +5,7 @@ PY := .venv/bin/python
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-quick test lint types format bench bench-collect bench-crowd bench-hits bench-pictures clean
+.PHONY: help install demo demo-quick test lint types format bench bench-collect bench-crowd bench-hits bench-pictures bench-train clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/:/' | column -t -s ':'
@@ -57,6 +57,10 @@ bench-collect: $(STAMP)  ## `curate hits collect` of 10,000 HITs from a real ser
 
 bench-crowd: $(STAMP)  ## 300 people at once on the crowd server, SQLite and PostgreSQL (about 4 minutes)
 	@$(PY) tests/benchmarks/bench_crowd.py
+
+bench-train: $(STAMP)  ## a semi-supervised step beside the forwards and backwards in it: transformer and convolutions
+	@OMP_NUM_THREADS=1 $(PY) tests/benchmarks/bench_train.py
+	@OMP_NUM_THREADS=1 $(PY) tests/benchmarks/bench_train.py resnet18 64
 
 clean:  ## remove the environment and everything the demos made
 	rm -rf .venv demo demo-quick

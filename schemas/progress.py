@@ -8,7 +8,7 @@ from typing import Any, TextIO
 QUIET_SECONDS = 15  # between two lines where nobody watches
 
 
-def progress(total: int | None, what: str, unit: str = "", done: int = 0) -> Any:
+def progress(total: int | None, what: str, unit: str = "", done: int = 0, shown: bool = True) -> Any:
     """A tqdm bar with rate and time left; `done` is what an earlier, stopped process had finished already."""
     from tqdm import tqdm
 
@@ -17,7 +17,7 @@ def progress(total: int | None, what: str, unit: str = "", done: int = 0) -> Any
         total=total, initial=done, desc=what, unit=unit or "it", unit_scale=(total or 0) > 9999, dynamic_ncols=True,
         file=sys.stderr if live else _Lines(sys.stderr), ascii=not live, leave=live,
         mininterval=0.2 if live else QUIET_SECONDS, maxinterval=10 if live else 2 * QUIET_SECONDS,
-        delay=0 if live else QUIET_SECONDS,
+        delay=0 if live else QUIET_SECONDS, disable=not shown,
     )  # fmt: skip
 
 

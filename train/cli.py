@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from schemas.command import run
-from train.commands import judge
+from train.commands import judge, study
 
 app = typer.Typer(
     name="train",
@@ -31,14 +31,29 @@ OutOption = Annotated[
     typer.Option("--out", help="Run folder; default: runs/<task>-<method>-<percent>-s<seed> in the workspace."),
 ]
 RecipeOption = Annotated[
-    str, typer.Option("--recipe", help="default, paper (MAE weights, non-commercial), cpu (small, minutes), cpu-quick.")
+    str,
+    typer.Option(
+        "--recipe",
+        help="default, paper (MAE weights, non-commercial), cpu (small, minutes), cpu-quick, or a file.toml.",
+    ),
 ]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="Change one number of the recipe; may be repeated."),
 ]
 WeightsOption = Annotated[Path | None, typer.Option("--weights", help="Start from a .safetensors or .pth file.")]
+BaseOption = Annotated[
+    int | None,
+    typer.Option("--unlabeled-base", min=1, help="What a share is a share of: --unlabeled 300% of this many pictures."),
+]
+BudgetOption = Annotated[
+    str | None,
+    typer.Option("--budget", help="steps (default): the pool's size does not matter; epochs: passes over the pool."),
+]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of every random choice.")]
+SeedsOption = Annotated[
+    int, typer.Option("--seeds", min=1, help="Train this many seeds, from --seed on, and say mean and spread.")
+]
 PicturesOption = Annotated[
     Path | None,
     typer.Option(
@@ -49,6 +64,10 @@ PicturesOption = Annotated[
 HoursOption = Annotated[
     float, typer.Option("--max-hours", help="Without a GPU, refuse a run estimated to take longer.")
 ]
+ResumeOption = Annotated[
+    bool, typer.Option("--resume", help="Only go on with an unfinished run. Without it a run goes on too, or begins.")
+]
+MinutesOption = Annotated[float, typer.Option("--checkpoint-minutes", min=0, help="Minutes between two checkpoints.")]
 FreshOption = Annotated[bool, typer.Option("--fresh", help="Forget what the run folder holds and train again.")]
 
 
@@ -61,9 +80,12 @@ def resnet18_command(
     changes: SetOption = None,
     weights: WeightsOption = None,
     seed: SeedOption = 0,
+    seeds: SeedsOption = 1,
     pictures: PicturesOption = None,
     max_hours: HoursOption = 2.0,
     fresh: FreshOption = False,
+    resume: ResumeOption = False,
+    checkpoint_minutes: MinutesOption = 1.0,
 ) -> None:
     """Fine-tune ResNet18 on the labeled pictures."""
     _train(**{**locals(), "method": "resnet18"})
@@ -78,9 +100,12 @@ def vit_command(
     changes: SetOption = None,
     weights: WeightsOption = None,
     seed: SeedOption = 0,
+    seeds: SeedsOption = 1,
     pictures: PicturesOption = None,
     max_hours: HoursOption = 2.0,
     fresh: FreshOption = False,
+    resume: ResumeOption = False,
+    checkpoint_minutes: MinutesOption = 1.0,
 ) -> None:
     """Fine-tune a vision transformer on the labeled pictures."""
     _train(**{**locals(), "method": "vit"})
@@ -91,6 +116,8 @@ def semivit_command(
     manifest: ManifestOption,
     label_fraction: FractionOption = 1.0,
     unlabeled: UnlabeledOption = None,
+    unlabeled_base: BaseOption = None,
+    budget: BudgetOption = None,
     stage1: Annotated[
         Path | None, typer.Option("--stage1", help="Start from this vit run instead of training stage 1.")
     ] = None,
@@ -99,21 +126,28 @@ def semivit_command(
     changes: SetOption = None,
     weights: WeightsOption = None,
     seed: SeedOption = 0,
+    seeds: SeedsOption = 1,
     pictures: PicturesOption = None,
     max_hours: HoursOption = 2.0,
     fresh: FreshOption = False,
+    resume: ResumeOption = False,
+    checkpoint_minutes: MinutesOption = 1.0,
 ) -> None:
     """Train Semi-ViT: a vision transformer that also learns from the unlabeled pictures, taught by its own average."""
     _train(**{**locals(), "method": "semivit"})
 
 
-def _train(*, changes: list[str] | None, **asked: Any) -> None:
-    """Train and say the result in one line."""
+def _train(*, changes: list[str] | None, seeds: int, budget: str | None = None, **asked: Any) -> None:
+    """Train and say the result in one line a seed, and in one more what several say together."""
+    from train.ranks import answer
     from train.report import one_line
-    from train.run import Request, train
+    from train.run import Request
+    from train.seeds import together, train_seeds
 
-    request = Request(changes=tuple(changes or ()), **asked)
-    typer.echo(f"{one_line(train(request))} -> {request.folder}")
+    request = Request(changes=(*(changes or ()), *([f"budget={budget}"] if budget else [])), **asked)
+    found = train_seeds(request, seeds, lambda one, record: answer(f"{one_line(record)} -> {one.folder}"))
+    if seeds > 1:
+        answer(together([record for _, record in found]))
 
 
 @app.command("report")
@@ -138,6 +172,7 @@ def report_command(
 
 
 judge.register(app)
+study.register(app)
 
 
 def main() -> None:

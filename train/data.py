@@ -52,11 +52,14 @@ class Chosen:
         return Chosen(self.classes, *parts)
 
 
-def choose(manifest: Manifest, label_fraction: float = 1.0, unlabeled: str | None = None) -> Chosen:
+def choose(
+    manifest: Manifest, label_fraction: float = 1.0, unlabeled: str | None = None, base: int | None = None
+) -> Chosen:
     """The rows a run uses: `label_fraction` of the train labels by label_rank, the rest of them joins the unlabeled pool.
 
     Fractions nest: 25 % lies inside 50 %. `unlabeled` keeps a prefix of the pool in unlabeled_rank order, as a count
-    ("2000") or a share ("50%"); it never counts the train rows that lost their label to the fraction.
+    ("2000") or a share ("50%"); it never counts the train rows that lost their label to the fraction. With `base` a share is
+    one of that many pictures, so that "300%" means three times as many in every manifest.
     """
     if not 0 < label_fraction <= 1:
         raise UserError(f"--label-fraction must be above 0 and at most 1, got {label_fraction:g}")
@@ -71,7 +74,7 @@ def choose(manifest: Manifest, label_fraction: float = 1.0, unlabeled: str | Non
             )
     train = of["train"].sort_values("label_rank", kind="stable")
     kept = train["label_rank"].fillna(0) < label_fraction
-    pool = _prefix(of["unlabeled"].sort_values("unlabeled_rank", kind="stable"), unlabeled)
+    pool = _prefix(of["unlabeled"].sort_values("unlabeled_rank", kind="stable"), unlabeled, base)
     hidden = train[~kept].assign(label=None)
     columns = ["image_id", "path", "label"]
     chosen = Chosen(
@@ -84,17 +87,20 @@ def choose(manifest: Manifest, label_fraction: float = 1.0, unlabeled: str | Non
     return _checked(chosen, manifest)
 
 
-def _prefix(pool: pd.DataFrame, wanted: str | None) -> pd.DataFrame:
-    """The first rows of the pool: all, a count, or a share written with %."""
+def _prefix(pool: pd.DataFrame, wanted: str | None, base: int | None) -> pd.DataFrame:
+    """The first rows of the pool: all, a count, or a share written with %, of the whole pool or of `base` pictures."""
+    if base is not None and not (wanted and wanted.endswith("%")):
+        raise UserError(f"--unlabeled-base {base}: says what a share is a share of; add one, like --unlabeled 300%")
     if wanted is None:
         return pool
     try:
         number = float(wanted.removesuffix("%"))
-        count = int(len(pool) * number / 100) if wanted.endswith("%") else int(wanted)
-    except ValueError:
+        count = int((len(pool) if base is None else base) * number / 100) if wanted.endswith("%") else int(wanted)
+    except (ValueError, OverflowError):
         raise UserError(f"--unlabeled {wanted}: write a count like 2000 or a share like 50%") from None
     if not 0 <= count <= len(pool):
-        raise UserError(f"--unlabeled {wanted}: the manifest has {len(pool)} unlabeled pictures")
+        asked = f"is {count} pictures, " if wanted.endswith("%") else ""
+        raise UserError(f"--unlabeled {wanted}: {asked}the manifest has {len(pool)} unlabeled pictures")
     return pool.head(count)
 
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from schemas.errors import UserError
 from schemas.hub import hub_answers
-from train.recipe import Recipe, model_arguments
+from train.recipe import Masked, Recipe, model_arguments
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,9 @@ class ModelFacts:
         return asdict(self)
 
 
-def build_model(recipe: Recipe, n_classes: int, seed: int, weights: Path | None = None) -> tuple[nn.Module, ModelFacts]:
+def build_model(
+    recipe: Recipe | Masked, n_classes: int, seed: int, weights: Path | None = None
+) -> tuple[nn.Module, ModelFacts]:
     """The recipe's model with a fresh head for `n_classes`, and the facts about it.
 
     Weights come from `weights` if given (a .safetensors or .pth file; other heads and decoders in it are ignored), else from
@@ -47,7 +49,9 @@ def build_model(recipe: Recipe, n_classes: int, seed: int, weights: Path | None 
     if wants_published and not hub_answers():
         _stay_offline()
         if not _may_be_cached(timm.models.get_pretrained_cfg(recipe.model)):
-            raise _no_weights(recipe)  # before a model of some hundred million numbers is made, which takes seconds
+            raise _no_weights(
+                recipe.model
+            )  # before a model of some hundred million numbers is made, which takes seconds
     from timm.data.config import resolve_model_data_config
 
     torch.manual_seed(seed)
@@ -75,7 +79,7 @@ def _license(published: Any, weights: Path | None) -> str:
     return known if weights is None else f"of your file; the published weights of this name are {known}"
 
 
-def _arguments(recipe: Recipe, n_classes: int) -> dict[str, Any]:
+def _arguments(recipe: Recipe | Masked, n_classes: int) -> dict[str, Any]:
     """What timm.create_model is asked for. A model that does not know its picture size or drop-path is not asked."""
     arguments = model_arguments(recipe) | {"num_classes": n_classes}
     if recipe.drop_path:
@@ -85,7 +89,7 @@ def _arguments(recipe: Recipe, n_classes: int) -> dict[str, Any]:
     return arguments
 
 
-def _create(recipe: Recipe, n_classes: int, **loading: Any) -> nn.Module:
+def _create(recipe: Recipe | Masked, n_classes: int, **loading: Any) -> nn.Module:
     import timm
 
     arguments = _arguments(recipe, n_classes)
@@ -102,7 +106,7 @@ def _create(recipe: Recipe, n_classes: int, **loading: Any) -> nn.Module:
         ) from error
 
 
-def _create_loaded(recipe: Recipe, n_classes: int, weights: Path | None) -> nn.Module:
+def _create_loaded(recipe: Recipe | Masked, n_classes: int, weights: Path | None) -> nn.Module:
     """The model with its weights, or one line about what is wrong with them."""
     overlay = {"pretrained_cfg_overlay": {"file": str(weights)}} if weights else {}
     try:
@@ -117,12 +121,12 @@ def _create_loaded(recipe: Recipe, n_classes: int, weights: Path | None) -> nn.M
         if weights is not None:
             said = " ".join(str(error).split())[:200] or type(error).__name__
             raise UserError(f"--weights {weights}: cannot be read as .safetensors or .pth weights ({said})") from error
-        raise _no_weights(recipe) from error
+        raise _no_weights(recipe.model) from error
 
 
-def _no_weights(recipe: Recipe) -> UserError:
+def _no_weights(model: str) -> UserError:
     return UserError(
-        f"the weights of {recipe.model} are not on this machine and cannot be fetched. Give a file with --weights FILE, "
+        f"the weights of {model} are not on this machine and cannot be fetched. Give a file with --weights FILE, "
         "or start from random weights with `--recipe cpu` or `--set pretrained=false`"
     )
 

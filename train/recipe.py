@@ -4,7 +4,7 @@ One frozen dataclass per kind of training; its defaults are the published number
 with other values. The run folder keeps the whole of it as JSON.
 
 Sources: "mae" is the fine-tuning recipe of the masked-autoencoder study for ViT-B, "semi-vit" the published commands of
-Semi-ViT for ViT-B at 10 % labels, "measured" our own runs on two CPU cores.
+Semi-ViT for ViT-B at 10 % labels, "measured" our own runs on two CPU cores, "ours" a choice of this program.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from __future__ import annotations
 import difflib
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from schemas.errors import UserError
@@ -27,16 +28,16 @@ class Supervised:
 
     # model
     model: str = "vit_base_patch16_224.augreg_in21k"  # timm name; these weights are apache-2.0, MAE's are cc-by-nc-4.0
-    model_args: str = ""  # further arguments of timm.create_model, e.g. "patch_size=4,depth=6"
-    pretrained: bool = True  # False = random weights, for machines without weights
-    pool: str = ""  # "avg" = mean of the patch tokens (mae); "" = as the model is published
+    model_args: str = ""  # further arguments of timm.create_model, e.g. "patch_size=4,depth=6"; ours: none
+    pretrained: bool = True  # published weights, mae; False = random ones, for machines without
+    pool: str = ""  # "avg" = mean of the patch tokens (mae); "" = as the model is published, timm
     head_std: float | None = None  # spread of the fresh head's weights; mae: 2e-5; None = the model's own
     drop_path: float = 0.1  # semi-vit, ViT-B 10 % labels
     # pictures
     image_size: int = 224  # px, mae
     crop_pct: float = 0.875  # evaluation: short side to image_size / crop_pct, then the center (224 of 256), mae
     crop_scale: float = 0.08  # least share of the picture in a random crop, mae
-    flip: float = 0.5  # share mirrored left to right
+    flip: float = 0.5  # share mirrored left to right, mae
     rand_ops: int = 2  # RandAugment operations a picture, mae
     rand_magnitude: float = 9.0  # of 10, mae (rand-m9-mstd0.5-inc1)
     recolor: float = 0.0  # share of pictures with swapped color channels; ours, where color does not decide the class
@@ -54,8 +55,11 @@ class Supervised:
     beta2: float = 0.999  # AdamW, mae
     layer_decay: float = 0.65  # each layer further from the head learns slower by this; 1 = off, semi-vit
     clip_grad: float | None = None  # largest gradient norm; none in mae
+    accumulate: int = 1  # parts that a step is taken in, for less memory; the batch stays what it is, ours
+    precision: str = "auto"  # bf16 on a GPU and fp32 on a CPU, or one of these for both; ours, the papers had fp16
+    compile: bool = False  # torch.compile: faster on a GPU after a minute of thought, ours
     # judging
-    eval_every: int = 100  # steps between two looks at val
+    eval_every: int = 100  # steps between two looks at val, ours
 
     @property
     def lr(self) -> float:
@@ -67,6 +71,8 @@ class Supervised:
 class SemiSupervised(Supervised):
     """Semi-ViT: stage 1 as above, then an EMA teacher and probabilistic pseudo mixup on the unlabeled pictures."""
 
+    budget: str = "steps"  # "epochs" = semi_epochs passes over the pool, as in the paper; ours: the same for every pool
+    semi_epochs: float = 100.0  # passes over the unlabeled pool with budget=epochs, semi-vit
     semi_steps: int = 44_375  # semi-vit: 100 passes over 284K unlabeled pictures, 640 a step; independent of the pool
     semi_batch: int = 128  # labeled pictures a step, semi-vit
     mu: float = 5.0  # unlabeled pictures per labeled one, semi-vit
@@ -96,7 +102,60 @@ class SemiSupervised(Supervised):
         return max(0.0, 1 - 1 / max(1.0, self.ema_horizon * self.semi_steps))
 
 
+@dataclass(frozen=True)
+class Masked:
+    """`train pretrain`: a masked autoencoder on pictures without labels, to start vit and semivit from."""
+
+    # model
+    model: str = "vit_base_patch16_224"  # timm name of a plain vision transformer, mae
+    model_args: str = ""  # further arguments of timm.create_model, e.g. "patch_size=4,depth=6"; ours: none
+    pretrained: bool = False  # random weights, mae; --weights FILE goes on from others
+    pool: str = ""  # as the model is published: its last norm belongs to what is learned, mae
+    head_std: float | None = None  # there is no head, mae
+    drop_path: float = 0.0  # mae
+    decoder_width: int = 512  # mae
+    decoder_depth: int = 8  # mae
+    decoder_heads: int = 16  # mae
+    mask: float = 0.75  # share of the patches that the encoder does not see, mae
+    normalize_patches: bool = True  # each patch's pixels by its own mean and spread before they are compared, mae
+    # pictures
+    image_size: int = 224  # px, mae
+    crop_pct: float = 0.875  # only how large pictures are decoded, mae
+    crop_scale: float = 0.2  # least share of the picture in a random crop, mae
+    flip: float = 0.5  # share mirrored left to right, mae
+    jitter: float = 0.0  # colors stay as they are, mae
+    # optimization
+    batch_size: int = 1024  # ours: fits one large GPU; mae has 4096, and the rate is for 256 either way
+    epochs: float = 800.0  # passes over the pictures, mae
+    warmup_epochs: float = 40.0  # mae
+    base_lr: float = 1.5e-4  # lr = base_lr x batch_size / 256, mae
+    min_lr: float = 0.0  # mae
+    weight_decay: float = 0.05  # mae
+    beta2: float = 0.95  # AdamW, mae
+    layer_decay: float = 1.0  # off, mae
+    clip_grad: float | None = None  # none in mae
+    accumulate: int = 1  # parts that a step is taken in, for less memory; the batch stays what it is, ours
+    precision: str = "auto"  # bf16 on a GPU and fp32 on a CPU, or one of these for both; ours, the papers had fp16
+    compile: bool = False  # torch.compile: faster on a GPU after a minute of thought, ours
+    eval_every: int = 100  # steps between two points of the loss curve, ours
+
+    @property
+    def lr(self) -> float:
+        """Peak learning rate: base_lr for 256 pictures, scaled to the batch."""
+        return self.base_lr * self.batch_size / 256
+
+
 Recipe = Supervised | SemiSupervised
+
+
+def with_budget(recipe: Recipe, n_labeled: int, n_pool: int) -> Recipe:
+    """The recipe with the number of steps that its budget comes to on a pool of this size; a budget in steps stays."""
+    if not isinstance(recipe, SemiSupervised) or recipe.budget == "steps" or not n_pool:
+        return recipe
+    pool = n_pool + n_labeled * recipe.pool_has_labeled
+    a_step = min(round(recipe.mu * min(recipe.semi_batch, n_labeled)), pool)
+    return replace(recipe, semi_steps=max(1, round(recipe.semi_epochs * pool / a_step)))
+
 
 # timm's published fine-tuning of ResNet18 is for ImageNet from scratch; for a few thousand pictures a gentler one is usual.
 _RESNET = Supervised(
@@ -120,12 +179,18 @@ _VIT_CPU: dict[str, Any] = _SMALL | {  # a vision transformer with a convolution
     "model": "levit_128s", "epochs": 70, "warmup_epochs": 4, "base_lr": 8e-3, "eval_every": 100,
 }  # fmt: skip
 _SEMI_CPU: dict[str, Any] = _VIT_CPU | {
-    "semi_steps": 300, "semi_batch": 32, "mu": 2.0, "semi_base_lr": 1e-3, "semi_layer_decay": 1.0, "threshold": 0.6,
+    "semi_steps": 300, "semi_epochs": 20, "semi_batch": 32, "mu": 2.0, "semi_base_lr": 1e-3, "semi_layer_decay": 1.0, "threshold": 0.6,
     "semi_mixup_labeled": False, "lambda_u": 1.0, "ema_horizon": 0.2,
 }  # fmt: skip
 # a quarter of the pictures: smaller batches, so that there are steps enough to learn in
 _QUICK: dict[str, Any] = {"batch_size": 16, "base_lr": 1.2e-2, "epochs": 40, "eval_every": 80}
 
+_MASKED_CPU = Masked(
+    model="vit_tiny_patch16_224", model_args="patch_size=8,depth=6", image_size=64, decoder_width=96, decoder_depth=2,
+    decoder_heads=3, batch_size=64, epochs=40, warmup_epochs=4, base_lr=1e-3,
+)  # fmt: skip
+
+PRETRAINING = {"default": Masked(), "paper": Masked(), "cpu": _MASKED_CPU}
 RECIPES: dict[str, dict[str, Recipe]] = {
     "resnet18": {
         "default": _RESNET,
@@ -149,16 +214,36 @@ RECIPES: dict[str, dict[str, Recipe]] = {
 
 
 def recipe_for(method: str, name: str = "default", changes: Sequence[str] = ()) -> Recipe:
-    """The named recipe of a method with `name=value` changes applied; a wrong name, type or range is one clear line."""
-    known = RECIPES[method]
+    """A method's recipe, named or from a TOML file, with `name=value` changes; a wrong name, type or range is one clear line."""
+    return _changed(method, RECIPES[method], name, changes)
+
+
+def pretraining_for(name: str = "default", changes: Sequence[str] = ()) -> Masked:
+    """The same for `train pretrain`."""
+    recipe = _changed("pretrain", PRETRAINING, name, changes)
+    if recipe.decoder_width % recipe.decoder_heads or recipe.decoder_width % 4:
+        raise UserError(f"decoder_width must divide by decoder_heads and by 4, got {recipe.decoder_width}")
+    if not recipe.mask:
+        raise UserError("mask must be above 0: what is not hidden is not learned from")
+    return recipe
+
+
+_R = typing.TypeVar("_R", Recipe, Masked)
+
+
+def _changed(method: str, known: Mapping[str, _R], name: str, changes: Sequence[str]) -> _R:
+    if name.endswith(".toml"):
+        from train.recipe_file import read_changes
+
+        name, changes = "default", [*read_changes(Path(name), method), *changes]
     if name not in known:
-        raise UserError(f"--recipe {name}: {method} has the recipes {', '.join(known)}")
+        raise UserError(f"--recipe {name}: {method} has the recipes {', '.join(known)}, or name a file.toml")
     recipe = known[name]
     values = dict(_parse(recipe, change) for change in changes)
     return check(replace(recipe, **values))
 
 
-def _parse(recipe: Recipe, change: str) -> tuple[str, Any]:
+def _parse(recipe: Recipe | Masked, change: str) -> tuple[str, Any]:
     """`name=value` as the field's name and a value of its type."""
     name, equals, text = change.partition("=")
     name = name.strip()
@@ -194,8 +279,19 @@ def _type_name(hint: Any) -> str:
     return names.get(hint, "a number or none")
 
 
-_AT_LEAST_ONE = ("image_size", "batch_size", "eval_every", "semi_steps", "semi_batch")
+_AT_LEAST_ONE = (
+    "accumulate",
+    "decoder_width",
+    "decoder_depth",
+    "decoder_heads",
+    "image_size",
+    "batch_size",
+    "eval_every",
+    "semi_steps",
+    "semi_batch",
+)
 _SHARES = (
+    "mask",
     "flip",
     "erase",
     "recolor",
@@ -207,10 +303,11 @@ _SHARES = (
     "ema_decay",
 )
 _POSITIVE_SHARES = ("crop_pct", "crop_scale", "layer_decay", "semi_layer_decay", "ema_horizon")
-_POSITIVE = ("epochs", "base_lr", "semi_base_lr", "mu", "clip_grad")
+_POSITIVE = ("epochs", "semi_epochs", "base_lr", "semi_base_lr", "mu", "clip_grad")
+_WORDS = {"budget": ("steps", "epochs"), "precision": ("auto", "bf16", "fp32")}
 
 
-def check(recipe: Recipe) -> Recipe:
+def check(recipe: _R) -> _R:
     """The recipe itself when every number can be trained with, else UserError naming the first that cannot."""
     values = asdict(recipe)
     rules = [
@@ -225,6 +322,9 @@ def check(recipe: Recipe) -> Recipe:
         for name in names:
             if values.get(name) is not None and not good(values[name]):
                 raise UserError(f"{name} {said}, got {values[name]}")
+    for name, words in _WORDS.items():
+        if values.get(name, words[0]) not in words:
+            raise UserError(f"{name} must be {' or '.join(words)}, got {values[name]}")
     numbers = {name: v for name, v in values.items() if isinstance(v, int | float) and not isinstance(v, bool)}
     for name, value in numbers.items():
         if not value >= 0:  # also catches what is no number
@@ -234,7 +334,7 @@ def check(recipe: Recipe) -> Recipe:
     return recipe
 
 
-def model_arguments(recipe: Recipe) -> dict[str, Any]:
+def model_arguments(recipe: Recipe | Masked) -> dict[str, Any]:
     """`model_args` as keyword arguments: numbers become numbers, the rest stays text."""
     arguments: dict[str, Any] = {}
     for part in filter(None, (piece.strip() for piece in recipe.model_args.split(","))):

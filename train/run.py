@@ -5,22 +5,17 @@ RUNDIR/
   metrics.json         test and val: Acc@1, Acc@5, CE, macro, ECE, per class, confusion, chance
   predictions.parquet  a probability per class for val, test and the unlabeled pool
   config.json model.safetensors calibration.json examples/     the bundle: the weights val chose, and all to use them
+  recipe.toml          every number of the run with its source; --recipe recipe.toml repeats it
   curve.json           loss and val accuracy along the way
   stage1.safetensors   semivit: where stage 2 started       checkpoint.pt   only while a run is unfinished
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import platform
-import shutil
-import signal
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,16 +30,23 @@ from schemas.errors import UserError
 from schemas.files import write_text
 from schemas.manifest import Manifest, picture_root, read_manifest
 from schemas.pack import Pack
+from train import ranks
 from train.augment import Views
 from train.bundle import Val, write_bundle
+from train.checkpoint import save_tensors
 from train.data import Chosen, Shuffled, check_source, choose, class_numbers, load_pictures, picture_source
 from train.device import choose_device, on_device
 from train.estimate import in_words, stage_seconds
-from train.fit import Fitted, Held, Stage, fit, predict_probs
+from train.fit import Fitted, Held, Stage, Watch, fit
+from train.folder import finished, run_folder, says_full_disk
+from train.folder import read_record as read_record
 from train.metrics import judge
 from train.models import ModelFacts, build_model
 from train.predict import predictions_frame, write_predictions
-from train.recipe import Recipe, SemiSupervised, recipe_for
+from train.ranks import device_name
+from train.recipe import Recipe, SemiSupervised, recipe_for, with_budget
+from train.recipe_file import write_recipe
+from train.stages import stages_of
 from train.steps import Labeled, SemiStep, SupervisedStep
 from train.teacher import Teacher
 
@@ -59,6 +61,7 @@ class Request:
     changes: tuple[str, ...] = ()
     label_fraction: float = 1.0
     unlabeled: str | None = None
+    unlabeled_base: int | None = None  # what a share of `unlabeled` is a share of; None = the manifest's own pool
     out: Path | None = None
     weights: Path | None = None
     seed: int = 0
@@ -66,30 +69,40 @@ class Request:
     pictures: Path | None = None
     max_hours: float = 2.0
     fresh: bool = False
+    resume: bool = False  # go on with an unfinished run, or say that there is none
+    checkpoint_minutes: float = 1.0
+    blind: bool = False  # test is neither read nor judged, the pool not predicted: a trial of a search
+
+    @property
+    def name(self) -> str:
+        """<task>-<method>-<label percent>-s<seed>, with the share of the pool where one was asked for."""
+        pool = f"-u{self.unlabeled.replace('%', 'pct')}" if self.unlabeled else ""
+        return f"{self.manifest.stem}-{self.method}-{100 * self.label_fraction:g}{pool}-s{self.seed}"
 
     @property
     def folder(self) -> Path:
-        """Where the run goes: <workspace>/runs/<task>-<method>-<label percent>-s<seed> unless said otherwise."""
-        if self.out is not None:
-            return self.out
-        name = f"{self.manifest.stem}-{self.method}-{100 * self.label_fraction:g}-s{self.seed}"
-        return picture_root(self.manifest) / "runs" / name
+        """Where the run goes: a folder of its name in the workspace's `runs` unless said otherwise."""
+        return self.out if self.out is not None else picture_root(self.manifest) / "runs" / self.name
 
 
-def train(request: Request) -> dict[str, Any]:
+def train(request: Request, watch: Watch | None = None) -> dict[str, Any]:
     """Train as asked, or go on with, or only report, the same run found in the folder; returns run.json's content."""
     recipe = recipe_for(request.method, request.recipe, request.changes)
     manifest = read_manifest(request.manifest)
-    chosen = choose(manifest, request.label_fraction, request.unlabeled)
+    chosen = choose(manifest, request.label_fraction, request.unlabeled, request.unlabeled_base)
+    chosen = replace(chosen, test=chosen.test.head(0)) if request.blind else chosen
+    recipe = with_budget(recipe, len(chosen.labeled), len(chosen.pool))
     _check_pool(recipe, chosen, request)
     source = picture_source(manifest, request.pictures)
     identity = _fingerprint(request, recipe, manifest, source)
-    with _folder(request.folder, request.fresh) as folder:
-        done = _finished(folder, identity)
+    ranks.join()
+    with ranks.terminate_as_interrupt(), run_folder(request.folder, request.fresh, request.resume) as folder:
+        done = ranks.led(lambda: finished(folder, identity))
         if done is not None:
             _say(f"{folder}: this very run is finished; --fresh trains it again")
             return done
-        return _Run(request, recipe, manifest, chosen, source, identity, folder).go()
+        with says_full_disk(folder):
+            return _Run(request, recipe, manifest, chosen, source, identity, folder, watch).go()
 
 
 class _Run:
@@ -104,7 +117,9 @@ class _Run:
         source: Path | Pack,
         identity: str,
         folder: Path,
+        watch: Watch | None = None,
     ) -> None:
+        self.watch = watch
         self.request, self.recipe, self.manifest = request, recipe, manifest
         self.identity, self.folder = identity, folder
         self.began = time.monotonic()
@@ -131,53 +146,38 @@ class _Run:
         self._say_time(stages)
         if self.given is not None:
             self.model.load_state_dict(self.given)
-        write_text(self.folder / "started.json", json.dumps({"fingerprint": self.identity}))
-        fitted = {}
-        with _terminate_as_interrupt():
-            for stage, make_step in stages:
-                fitted[stage.name] = self._fit(stage, make_step())
+        if ranks.leads():
+            self._count_test_reads(0)
+            write_recipe(self.recipe, self.request.method, self.folder / "recipe.toml")
+        fitted = {stage.name: self._fit(stage, make_step()) for stage, make_step in stages}
         return self._write(fitted)
 
     def _fit(self, stage: Stage, step: SupervisedStep | SemiStep) -> Fitted:
         """One stage; afterwards the model holds the weights that val chose."""
         kept = self.folder / f"{stage.name}.json"
         weights = self.folder / f"{stage.name}.pt"
-        if kept.exists() and weights.exists():  # an unfinished semivit run that is past its stage 1
+        if ranks.led(lambda: kept.exists() and weights.exists()):  # an unfinished semivit run that is past its stage 1
             row = json.loads(kept.read_text())
             self.model.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
             return Fitted({}, row["best"], row["curve"], row["seconds"])
         val = Held(self.pictures, self.positions["val"], self._truth("val"), self.views, self.device)
         teacher = step.teacher if isinstance(step, SemiStep) else None
-        found = fit(self.model, step, stage, val, self.folder / "checkpoint.pt", self.identity, teacher, _say)
+        found = fit(self.model, step, stage, val, self.folder / "checkpoint.pt", self.identity, teacher, _say,
+                    60 * self.request.checkpoint_minutes, self.watch)  # fmt: skip
         self.model.load_state_dict(found.best)
         with_best = {"best": found.best_row, "curve": found.curve, "seconds": found.seconds}
-        _save_whole(found.best, weights)
-        write_text(kept, json.dumps(with_best))
+        if ranks.leads():
+            save_tensors(weights, found.best)
+            write_text(kept, json.dumps(with_best))
         return found
 
     def _stages(self, stage1_given: bool) -> list[tuple[Stage, Any]]:
         """The stages of this run, each with a function that makes its step when its turn comes."""
         recipe, seed = self.recipe, self.request.seed
-        n = len(self.positions["labeled"])
-        batch = min(recipe.batch_size, n)
-        common: dict[str, Any] = {"min_lr": recipe.min_lr, "weight_decay": recipe.weight_decay, "beta2": recipe.beta2,
-                  "clip_grad": recipe.clip_grad, "eval_every": recipe.eval_every}  # fmt: skip
-        first = Stage(
-            "stage1" if isinstance(recipe, SemiSupervised) else "train", max(1, round(recipe.epochs * n / batch)),
-            round(recipe.warmup_epochs * n / batch), recipe.lr, layer_decay=recipe.layer_decay, images=batch, **common,
-        )  # fmt: skip
-        stages: list[tuple[Stage, Any]] = []
-        if not stage1_given:
-            stages.append((first, lambda: SupervisedStep(self.model, self._labeled(recipe.batch_size, seed), seed)))
-        if isinstance(recipe, SemiSupervised):
-            few = min(recipe.semi_batch, n)
-            pool = min(round(recipe.mu * few), len(self._pool()))
-            second = Stage(
-                "stage2", recipe.semi_steps, round(recipe.semi_warmup * recipe.semi_steps), recipe.semi_lr,
-                layer_decay=recipe.semi_layer_decay, images=few + pool, **common,
-            )  # fmt: skip
-            stages.append((second, self._semi_step))
-        return stages
+        stages = stages_of(recipe, len(self.positions["labeled"]), len(self.positions["pool"]), stage1_given)
+        makers = {"stage2": self._semi_step}
+        plain = lambda: SupervisedStep(self.model, self._labeled(recipe.batch_size, seed), seed)  # noqa: E731
+        return [(stage, makers.get(stage.name, plain)) for stage in stages]
 
     def _semi_step(self) -> SemiStep:
         recipe, seed = self.recipe, self.request.seed + 1_000_003  # stage 2 repeats no random numbers of stage 1
@@ -229,7 +229,10 @@ class _Run:
     def _say_time(self, stages: list[tuple[Stage, Any]]) -> None:
         """How long it will take; without a GPU a time beyond --max-hours ends here."""
         n_val = len(self.positions["val"])
-        seconds = sum(stage_seconds(make_step(), stage, n_val) for stage, make_step in stages)
+        seconds = (
+            ranks.led(lambda: sum(stage_seconds(make_step(), stage, n_val) for stage, make_step in stages))
+            / ranks.size()
+        )
         _say(f"time     about {in_words(seconds)}, estimated from a few real steps")
         small = self.request.recipe.startswith("cpu")  # made for this; on a busy machine their estimate may be far off
         if self.device.type == "cpu" and not small and seconds > 3600 * self.request.max_hours:
@@ -240,10 +243,15 @@ class _Run:
 
     def _write(self, fitted: dict[str, Fitted]) -> dict[str, Any]:
         """Judge val and, once, test; write the run folder, run.json last."""
-        probs = {name: self._probs(name) for name in ("val", "test", "pool")}
+        test_reads = (
+            self._count_test_reads(int(not self.request.blind)) if ranks.leads() else 1
+        )  # noted before it happens: a run killed while it judges says so later
+        probs = {name: self._probs(name) for name in ("val", "test", *([] if self.request.blind else ["pool"]))}
+        if not ranks.leads():
+            return ranks.share({})
         metrics = {name: judge(probs[name], self._truth(name), self.chosen.classes) for name in ("test", "val")}
         model_id = self._bundle(probs["val"])
-        record = self._record(fitted, model_id, metrics)
+        record = self._record(fitted, model_id, metrics) | {"test_reads": test_reads}
         ids = [image_id for name in probs for image_id in getattr(self.chosen, name)["image_id"]]
         stacked = np.concatenate([part for part in probs.values() if len(part)])
         frame = predictions_frame(self.manifest, ids, stacked, self.folder.name, model_id)
@@ -255,10 +263,17 @@ class _Run:
             (self.folder / f"{stage}.json").unlink(missing_ok=True)
         (self.folder / "checkpoint.pt").unlink(missing_ok=True)
         (self.folder / "started.json").unlink(missing_ok=True)
-        return record
+        return ranks.share(record)
+
+    def _count_test_reads(self, more: int) -> int:
+        """How often this run has looked at test, `more` included; kept in the folder, so no kill makes it forget."""
+        path = self.folder / "started.json"
+        before = json.loads(path.read_text()).get("test_reads", 0) if path.exists() else 0
+        write_text(path, json.dumps({"fingerprint": self.identity, "test_reads": before + more}))
+        return before + more
 
     def _probs(self, part: str) -> np.ndarray:
-        return predict_probs(self.model, self.pictures, self.positions[part], self.views, self.device)
+        return Held(self.pictures, self.positions[part], np.empty(0), self.views, self.device).probs(self.model)
 
     def _bundle(self, val_probs: np.ndarray) -> str:
         """The files that a model is taken away with; returns its model_id."""
@@ -277,31 +292,18 @@ class _Run:
             "run": self.folder.name, "method": request.method, "task": self.manifest.task,
             "manifest": str(request.manifest), "manifest_id": self.manifest.manifest_id, "classes": self.chosen.classes,
             "split_versions": self.manifest.info.get("versions", {}),
-            "label_fraction": request.label_fraction, "unlabeled": request.unlabeled, "counts": self.chosen.counts(),
+            "label_fraction": request.label_fraction, "unlabeled": request.unlabeled, "unlabeled_base": request.unlabeled_base, "counts": self.chosen.counts(),
             "recipe_name": request.recipe, "recipe": asdict(self.recipe), "changes": list(request.changes),
             "seed": request.seed, "model": self.facts.as_json(), "model_id": model_id,
             "stage1": str(request.stage1) if request.stage1 else None,
             "best": {name: found.best_row for name, found in fitted.items()},
             "seconds": {name: round(found.seconds, 1) for name, found in fitted.items()},
-            "wall_seconds": round(time.monotonic() - self.began, 1), "test_reads": 1, "unreadable": self.failed, "pictures": self.read_from,
+            "wall_seconds": round(time.monotonic() - self.began, 1), "unreadable": self.failed, "pictures": self.read_from,
             "test": {key: metrics["test"].get(key) for key in ("n", "right", "acc1", "acc5", "ce", "macro")},
-            "device": _device_name(self.device), "fingerprint": self.identity, "finished_at": datetime.now(UTC).isoformat(),
+            "device": device_name(self.device), "fingerprint": self.identity, "finished_at": datetime.now(UTC).isoformat(),
             "versions": {"consenso": __version__, "python": platform.python_version(), "torch": torch.__version__,
                          "timm": _timm_version(), "numpy": np.__version__},
         }  # fmt: skip
-
-
-def read_record(folder: Path) -> dict[str, Any]:
-    """run.json of a finished run, or one line about why not."""
-    path = Path(folder) / "run.json"
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        unfinished = (Path(folder) / "started.json").exists()
-        said = "the run is unfinished; start it again with the same command" if unfinished else "no run.json there"
-        raise UserError(f"{folder}: {said}") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, NotADirectoryError) as error:
-        raise UserError(f"{path}: is not the record of a run ({error})") from error
 
 
 def _check_pool(recipe: Recipe, chosen: Chosen, request: Request) -> None:
@@ -317,49 +319,10 @@ def _check_pool(recipe: Recipe, chosen: Chosen, request: Request) -> None:
 
 def _fingerprint(request: Request, recipe: Recipe, manifest: Manifest, source: Path | Pack) -> str:
     """What makes two runs the same run: pictures from a pack are not those from the originals."""
-    parts = [request.method, asdict(recipe), manifest.manifest_id, request.label_fraction, request.unlabeled, request.seed,
-             str(request.weights), str(request.stage1), *([source.format.as_json()] if isinstance(source, Pack) else [])]  # fmt: skip
+    parts = [request.method, asdict(recipe), manifest.manifest_id, request.label_fraction, request.unlabeled, request.unlabeled_base, request.seed,
+             str(request.weights), read_record(request.stage1)["model_id"] if request.stage1 else "None", *([source.format.as_json()] if isinstance(source, Pack) else []),
+             *(["blind"] if request.blind else [])]  # fmt: skip
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
-
-
-@contextmanager
-def _folder(folder: Path, fresh: bool) -> Iterator[Path]:
-    """The run folder, made and held for this process alone."""
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"--out {folder}: is a file; a run is a folder")
-    held = {entry.name for entry in folder.iterdir()} - {".lock"} if folder.exists() else set()
-    strange = held and not held & {"run.json", "started.json"}
-    if strange:
-        raise UserError(f"--out {folder}: holds other files and no run; name an empty folder or a new one")
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"{folder}: another process is training this run") from None
-        if fresh:
-            for entry in folder.iterdir():
-                if entry.name != ".lock":
-                    shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-        yield folder
-
-
-def _finished(folder: Path, identity: str) -> dict[str, Any] | None:
-    """The record of this very run if it is finished; UserError when the folder holds another one."""
-    started = folder / "started.json"
-    done = json.loads((folder / "run.json").read_text()) if (folder / "run.json").exists() else None
-    found = done or (json.loads(started.read_text()) if started.exists() else None)
-    if found is not None and found["fingerprint"] != identity:
-        raise UserError(
-            f"{folder}: holds another run (other recipe, data or seed); choose --out, or --fresh to replace it"
-        )
-    return done
-
-
-def _device_name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"cpu, {torch.get_num_threads()} threads"
 
 
 def _say_head(
@@ -371,11 +334,10 @@ def _say_head(
     _say(f"weights  {facts.weights}; license: {facts.license}")
     _say(f"data     {counts}; {len(chosen.classes)} classes; manifest {manifest.manifest_id[:8]}")
     _say(f"pictures {pictures}")
-    _say(f"device   {_device_name(device)}")
+    _say(f"device   {device_name(device)}")
 
 
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+_say = ranks.say
 
 
 def _timm_version() -> str:
@@ -386,28 +348,3 @@ def _timm_version() -> str:
 
 def _curves(fitted: dict[str, Fitted]) -> dict[str, list[dict[str, Any]]]:
     return {name: found.curve for name, found in fitted.items()}
-
-
-def _save_whole(state: dict[str, torch.Tensor], path: Path) -> None:
-    from schemas.files import whole
-
-    with whole(path) as part:
-        torch.save(state, part)
-
-
-@contextmanager
-def _terminate_as_interrupt() -> Iterator[None]:
-    """SIGTERM ends a run as Ctrl-C does: with a checkpoint."""
-
-    def stop(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    try:
-        before = signal.signal(signal.SIGTERM, stop)
-    except ValueError:  # not the main thread: whoever runs us handles signals
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

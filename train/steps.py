@@ -1,7 +1,8 @@
 """The two training steps, each whole: from pictures to a loss.
 
 Every step draws its randomness from (seed, step) alone. So a run that was killed goes on bit for bit, and the order of two
-runs on one machine never matters.
+runs on one machine never matters. A step may be taken in parts, one for each process or round of gradient accumulation: each
+part mixes its own pictures, and the losses of the parts add up to the step's.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from train.augment import Views
 from train.data import Pictures, Shuffled
 from train.mixup import draw_pairing, label_mixup, pseudo_mixup, soft_cross_entropy
 from train.models import has_batch_norm
+from train.ranks import part_of
 from train.recipe import Recipe, SemiSupervised
 from train.teacher import Teacher
 
@@ -43,10 +45,10 @@ class Labeled:
     device: torch.device
     batches: Shuffled
 
-    def draw(self, step: int, mix: bool, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Strong views [B, 3, S, S] and soft targets [B, K] of one step."""
+    def draw(self, step: int, mix: bool, rng: torch.Generator, part: int = 0, parts: int = 1) -> tuple[Tensor, Tensor]:
+        """Strong views [B, 3, S, S] and soft targets [B, K] of one step, or of one part of it."""
         recipe: Recipe = self.views.recipe
-        rows = self.batches.batch(step)
+        rows = part_of(self.batches.batch(step), part, parts)
         x = self.views.strong(self.pictures.batch(self.positions[rows]).to(self.device), rng)
         return label_mixup(
             x, self.y[rows].to(self.device), self.n_classes, smoothing=recipe.smoothing, rng=rng,
@@ -62,11 +64,11 @@ class SupervisedStep:
     labeled: Labeled
     seed: int
 
-    def __call__(self, step: int) -> Loss:
-        """The loss of one step."""
-        rng = seeded(self.seed, step)
-        x, target = self.labeled.draw(step, mix=True, rng=rng)
-        loss = soft_cross_entropy(self.student(x), target).mean()
+    def __call__(self, step: int, part: int = 0, parts: int = 1) -> Loss:
+        """The loss of one step; of one part of it, the share that the parts' sum is the step's loss of."""
+        rng = seeded(self.seed, step, part, parts)
+        x, target = self.labeled.draw(step, True, rng, part, parts)
+        loss = soft_cross_entropy(self.student(x), target).sum() / self.labeled.batches.batch_size
         return Loss(loss, {"loss": loss.detach()})
 
 
@@ -87,12 +89,13 @@ class SemiStep:
         # BatchNorm would mix the statistics of labeled and mixed pictures; without it one forward does the work of two.
         self.separate = has_batch_norm(self.student)
 
-    def __call__(self, step: int) -> Loss:
-        """The loss of one step."""
-        recipe, views, rng = self.recipe, self.labeled.views, seeded(self.seed, step)
-        x_labeled, y_labeled = self.labeled.draw(step, mix=recipe.semi_mixup_labeled, rng=rng)
+    def __call__(self, step: int, part: int = 0, parts: int = 1) -> Loss:
+        """The loss of one step; of one part of it, the share that the parts' sum is the step's loss of."""
+        recipe, views, rng = self.recipe, self.labeled.views, seeded(self.seed, step, part, parts)
+        x_labeled, y_labeled = self.labeled.draw(step, recipe.semi_mixup_labeled, rng, part, parts)
 
-        unlabeled = self.labeled.pictures.batch(self.pool[self.pool_batches.batch(step)]).to(self.labeled.device)
+        rows = part_of(self.pool_batches.batch(step), part, parts)
+        unlabeled = self.labeled.pictures.batch(self.pool[rows]).to(self.labeled.device)
         teacher_probs = self.teacher(views.weak(unlabeled, rng)).float().softmax(dim=1)  # [U, K]
         pairing = draw_pairing(len(unlabeled), recipe.semi_cutmix, rng)
         mixed = pseudo_mixup(
@@ -100,19 +103,21 @@ class SemiStep:
         )  # [U, 3, S, S], [U, K], [U]
 
         logits_labeled, logits_mixed = self._student(x_labeled, mixed.x)
-        loss_labeled = soft_cross_entropy(logits_labeled, y_labeled).mean()
+        loss_labeled = soft_cross_entropy(logits_labeled, y_labeled).sum() / self.labeled.batches.batch_size
         # the mean is over all pictures, also those that do not count: an unsure teacher means a weak pull
-        loss_unlabeled = (soft_cross_entropy(logits_mixed, mixed.target) * mixed.sure).mean()
+        loss_unlabeled = (
+            soft_cross_entropy(logits_mixed, mixed.target) * mixed.sure
+        ).sum() / self.pool_batches.batch_size
         loss = loss_labeled + self._weight(step) * loss_unlabeled
 
         guesses = torch.bincount(teacher_probs.argmax(dim=1), minlength=teacher_probs.shape[1])
-        parts = {
+        said = {
             "loss": loss,
             "loss_labeled": loss_labeled,
             "loss_unlabeled": loss_unlabeled,
-            "sure": mixed.sure.mean(),
+            "sure": mixed.sure.sum() / self.pool_batches.batch_size,
         }
-        return Loss(loss, {name: value.detach() for name, value in parts.items()}, guesses)
+        return Loss(loss, {name: value.detach() for name, value in said.items()}, guesses)
 
     def _student(self, x_labeled: Tensor, x_mixed: Tensor) -> tuple[Tensor, Tensor]:
         if self.separate:
@@ -142,8 +147,9 @@ def still_statistics(model: nn.Module) -> Iterator[None]:
             part.momentum = momentum
 
 
-def seeded(seed: int, step: int) -> torch.Generator:
-    """The random numbers of one step; drop-path and dropout, which know only the global ones, get the same seed."""
-    mixed = int(np.random.SeedSequence((seed, step)).generate_state(1, np.uint64)[0] >> 1)
+def seeded(seed: int, step: int, part: int = 0, parts: int = 1) -> torch.Generator:
+    """The random numbers of one step, or part of it; drop-path and dropout, which know only the global ones, get the same seed."""
+    of = (seed, step) if parts == 1 else (seed, step, part)
+    mixed = int(np.random.SeedSequence(of).generate_state(1, np.uint64)[0] >> 1)
     torch.manual_seed(mixed)
     return torch.Generator().manual_seed(mixed)

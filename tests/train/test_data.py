@@ -173,3 +173,15 @@ def test_a_batch_depends_on_the_seed_and_its_number_alone() -> None:
 
 def test_fewer_rows_than_a_batch_give_them_all() -> None:
     assert sorted(Shuffled(3, 64, 0).batch(5)) == [0, 1, 2]
+
+
+def test_a_share_of_a_base_may_be_a_multiple_of_it(make_manifest: Make) -> None:
+    manifest = read_manifest(make_manifest())  # 24 unlabeled
+    assert len(choose(manifest, unlabeled="300%", base=7).pool) == 21
+    assert len(choose(manifest, unlabeled="50%", base=7).pool) == 3
+    one, three = (choose(manifest, unlabeled=share, base=7).pool.image_id for share in ("100%", "300%"))
+    assert list(three[:7]) == list(one)
+    with pytest.raises(UserError, match="--unlabeled 400%: is 28 pictures, the manifest has 24 unlabeled pictures"):
+        choose(manifest, unlabeled="400%", base=7)
+    with pytest.raises(UserError, match="--unlabeled-base 7: says what a share is a share of"):
+        choose(manifest, unlabeled="20", base=7)

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from schemas.errors import UserError
-from train.recipe import METHODS, RECIPES, SemiSupervised, Supervised, model_arguments, recipe_for
+from train.recipe import METHODS, RECIPES, SemiSupervised, Supervised, model_arguments, recipe_for, with_budget
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -89,3 +89,20 @@ def test_model_arguments_are_numbers_and_words() -> None:
     assert model_arguments(recipe) == {"patch_size": 4, "drop": 0.5, "act_layer": "gelu"}
     with pytest.raises(UserError, match="name=value"):
         model_arguments(Supervised(model_args="deep"))
+
+
+def test_a_budget_in_epochs_grows_with_the_pool_and_one_in_steps_does_not() -> None:
+    steps = recipe_for("semivit", "default", ["semi_steps=500"])
+    assert {with_budget(steps, 100, pool).semi_steps for pool in (640, 6400)} == {500}  # type: ignore[union-attr]
+    epochs = recipe_for("semivit", "default", ["budget=epochs", "semi_epochs=20"])
+    assert [with_budget(epochs, 200, pool).semi_steps for pool in (640, 6400)] == [20, 200]  # type: ignore[union-attr]
+    few = with_budget(epochs, 10, 640)  # 10 labeled pictures draw 50 unlabeled ones a step
+    assert few.semi_steps == 256  # type: ignore[union-attr]
+    assert few.decay == 1 - 1 / (0.056 * 256)  # type: ignore[union-attr]  (the teacher's memory follows)
+    with pytest.raises(UserError, match="budget must be steps or epochs, got hours"):
+        recipe_for("semivit", "default", ["budget=hours"])
+
+
+def test_the_papers_budget_of_100_passes_is_the_default_number_of_steps() -> None:
+    paper = recipe_for("semivit", "paper", ["budget=epochs"])
+    assert with_budget(paper, 20_000, 284_000).semi_steps == recipe_for("semivit", "paper").semi_steps  # type: ignore[union-attr]

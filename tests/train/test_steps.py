@@ -150,3 +150,39 @@ def test_a_supervised_step_is_plain_cross_entropy_on_augmented_pictures() -> Non
     step = SupervisedStep(semi.student, semi.labeled, seed=0)
     assert step(0).total.item() > 0
     assert set(step(0).parts) == {"loss"}
+
+
+def test_the_parts_of_a_step_add_up_to_it_and_each_mixes_its_own_pictures() -> None:
+    step = semi_step(Marked, ["threshold=0", "rand_ops=0"])
+    whole = step(2)
+    parts = [step(2, part, 3) for part in range(3)]
+    assert [len(x) for x in step.student.seen[1:]] == [2 + 3, 1 + 3, 1 + 2]  # type: ignore[union-attr]
+    # every strong view is the same, so labeled losses do not depend on how the pictures are mixed
+    added = sum(part.parts["loss_labeled"].item() for part in parts)
+    assert added == pytest.approx(whole.parts["loss_labeled"].item(), rel=1e-5)
+    assert sum(part.parts["sure"].item() for part in parts) == pytest.approx(1)
+    assert sum(int(part.guesses.sum()) for part in parts if part.guesses is not None) == 8
+    assert step(2, 1, 3).total.item() == parts[1].total.item() != step(3, 1, 3).total.item()
+
+
+def test_bf16_is_close_to_fp32_and_is_used_where_asked_for() -> None:
+    import timm
+
+    from train.fit import uses_bf16
+
+    losses = {}
+    for kind in (torch.float32, torch.bfloat16):
+        torch.manual_seed(0)
+        model = timm.create_model("test_vit", num_classes=3, img_size=24, patch_size=8)
+        recipe = ["image_size=24", "threshold=0"]
+        step = semi_step(changes=recipe, model=model)
+        with torch.autocast("cpu", torch.bfloat16, enabled=kind == torch.bfloat16):
+            loss = step(0)
+        loss.total.backward()
+        losses[kind] = (loss.total.item(), model.head.weight.grad.clone())
+    assert losses[torch.bfloat16][0] == pytest.approx(losses[torch.float32][0], rel=0.02)
+    assert losses[torch.bfloat16][0] != losses[torch.float32][0]
+    near = torch.nn.functional.cosine_similarity(*(g.flatten() for _, g in losses.values()), dim=0)
+    assert near > 0.99
+    said = {(p, d): uses_bf16(p, d) for p in ("auto", "bf16", "fp32") for d in ("cpu", "cuda")}
+    assert [key for key, value in said.items() if value] == [("auto", "cuda"), ("bf16", "cpu"), ("bf16", "cuda")]

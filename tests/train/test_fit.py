@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from schemas.errors import UserError
+from train.fit import Stage, fit
+from train.run import Request, train
+from train.steps import Loss
+
+Make = Callable[..., Path]
+Ask = Callable[..., Request]
+
+
+def stage(steps: int = 4, **more: object) -> Stage:
+    return Stage("stage2", steps, 0, 0.01, 0.0, 0.0, 1.0, 0.999, None, 2, 4, **more)  # type: ignore[arg-type]
+
+
+@dataclass
+class Said:
+    """A step whose log says what a test wants; the loss is the weights' own size."""
+
+    student: nn.Module
+    sure: float = 1.0
+    guesses: tuple[int, ...] = (1, 1, 1)
+    broken: str = ""
+
+    def __call__(self, step: int, part: int = 0, parts: int = 1) -> Loss:
+        size = sum(p.square().sum() for p in self.student.parameters())
+        said = {"loss": size, "loss_labeled": size, "loss_unlabeled": size, "sure": torch.tensor(self.sure)}
+        said = {name: torch.tensor(float("nan")) if name == self.broken else v.detach() for name, v in said.items()}
+        return Loss(size, said, torch.tensor(self.guesses))  # type: ignore[arg-type]
+
+
+def said_by(step: Said, tmp_path: Path) -> list[str]:
+    lines: list[str] = []
+    fit(step.student, step, stage(), None, tmp_path / "c.pt", "x", say=lines.append)
+    return lines
+
+
+def test_a_collapsing_teacher_is_said_aloud_once(tmp_path: Path) -> None:
+    (line,) = said_by(Said(nn.Linear(2, 2), guesses=(97, 2, 1)), tmp_path)
+    assert line.startswith("warning: 97% of the teacher's guesses are one class (step 2): it is collapsing")
+
+
+def test_a_teacher_that_is_never_sure_is_said_aloud_once(tmp_path: Path) -> None:
+    (line,) = said_by(Said(nn.Linear(2, 2), sure=0.01), tmp_path)
+    assert line.startswith("warning: only 1.0% of the unlabeled pairs count at step 2")
+
+
+def test_a_teacher_of_many_minds_is_nothing_to_say(tmp_path: Path) -> None:
+    assert said_by(Said(nn.Linear(2, 2)), tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["loss_labeled", "loss_unlabeled"])
+def test_what_is_no_longer_a_number_is_named(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=f"stage2: {name} is no longer a number before step 2, the weights still are"):
+        said_by(Said(nn.Linear(2, 2), broken=name), tmp_path)
+
+
+def test_the_weight_that_broke_is_named(tmp_path: Path) -> None:
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    with torch.no_grad():
+        model[1].bias[0] = float("inf")
+    with pytest.raises(UserError, match=r"so is 1\.bias \(1 of the weights\)"):
+        said_by(Said(model, broken="loss_unlabeled"), tmp_path)
+
+
+def test_stage_1_of_another_class_list_is_refused(make_manifest: Make, ask: Ask) -> None:
+    two, three = make_manifest(("red", "green"), folder="two"), make_manifest(folder="three")
+    train(ask(two, "vit", "epochs=1"))
+    stage1 = two.parent / "runs" / "apron-vit-100-s0"
+    with pytest.raises(UserError, match=r"its manifest is .*, this run's is "):
+        train(ask(three, "semivit", "semi_steps=2", stage1=stage1))
+
+
+def test_more_classes_than_labels_and_a_pool_smaller_than_a_batch_still_train(make_manifest: Make, ask: Ask) -> None:
+    path = make_manifest(("red", "green", "blue", "sand"), train=1, val=1, test=1, unlabeled=1)
+    record = train(ask(path, "semivit", "epochs=2", "semi_steps=2", "batch_size=64", "semi_batch=64", "mu=5"))
+    assert record["counts"] == {"labeled": 4, "unlabeled": 4, "val": 4, "test": 4}
+    assert record["test"]["acc5"] is None  # four classes: the best five are all there are

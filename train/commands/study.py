@@ -1,0 +1,106 @@
+"""The commands that make many runs, and weights to begin with: study, search, pretrain."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add `study`, `search` and `pretrain`."""
+    app.command("search")(search_command)
+    app.command("study")(study_command)
+    app.command("pretrain")(pretrain_command)
+
+
+def study_command(
+    study: Annotated[Path | None, typer.Argument(help="The study as a TOML file.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the runs and their estimated time, train none.")
+    ] = False,
+    max_hours: Annotated[
+        float, typer.Option("--max-hours", help="Without a GPU, refuse a run estimated to take longer.")
+    ] = 2.0,
+    example: Annotated[bool, typer.Option("--example", help="Print the paper's study, to begin with.")] = False,
+) -> None:
+    """Train all runs of a study, manifests x methods x shares x seeds x pool sizes, and report them; goes on if stopped."""
+    from train.study import study_lines
+
+    for line in study_lines(study, dry_run, max_hours, example):
+        typer.echo(line)
+
+
+def pretrain_command(
+    manifest: Annotated[Path, typer.Option("--manifest", "-m", help="The data set, e.g. apron.parquet.")],
+    out: Annotated[Path | None, typer.Option("--out", help="Run folder; default: in the workspace's runs.")] = None,
+    recipe: Annotated[str, typer.Option("--recipe", help="default, cpu (small, minutes), or a file.toml.")] = "default",
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change one number; may be repeated.")
+    ] = None,
+    weights: Annotated[Path | None, typer.Option("--weights", help="Go on from a .safetensors or .pth file.")] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of every random choice.")] = 0,
+    pictures: Annotated[Path | None, typer.Option("--pictures", help="A pack, or where the paths start from.")] = None,
+    max_hours: Annotated[
+        float, typer.Option("--max-hours", help="Without a GPU, refuse a run estimated to take longer.")
+    ] = 2.0,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Forget what the run folder holds and train again.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Only go on with an unfinished run.")] = False,
+    checkpoint_minutes: Annotated[
+        float, typer.Option("--checkpoint-minutes", min=0, help="Minutes between two checkpoints.")
+    ] = 1.0,
+) -> None:
+    """Train a masked autoencoder on pictures without labels: weights of your own for vit and semivit."""
+    from train.pretrain import pretrain
+    from train.ranks import answer
+    from train.run import Request
+
+    request = Request(
+        "pretrain", manifest, recipe, tuple(changes or ()), out=out, weights=weights, seed=seed, pictures=pictures,
+        max_hours=max_hours, fresh=fresh,
+        resume=resume, checkpoint_minutes=checkpoint_minutes,
+    )  # fmt: skip
+    record = pretrain(request)
+    answer(f"loss {record['loss']:.3f}; start from it with --weights {request.folder / 'model.safetensors'}")
+
+
+def search_command(
+    manifest: Annotated[Path, typer.Option("--manifest", "-m", help="The data set, e.g. apron.parquet.")],
+    method: Annotated[str, typer.Option("--method", help="resnet18, vit or semivit.")] = "semivit",
+    trials: Annotated[
+        int, typer.Option("--trials", min=1, help="Trials in all, those of other processes counted.")
+    ] = 30,
+    sampler: Annotated[str, typer.Option("--sampler", help="gp (Gaussian process) or tpe.")] = "gp",
+    space: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--space", metavar="NAME=LOW..HIGH[:log]", help="Search these (or NAME=A|B) instead; may be repeated."
+        ),
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder; default: in the workspace's runs.")] = None,
+    storage: Annotated[
+        str | None, typer.Option("--storage", help="Database of the trials; default: sqlite in the folder.")
+    ] = None,
+    recipe: Annotated[
+        str, typer.Option("--recipe", help="What the search is around: a name or a file.toml.")
+    ] = "default",
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change one number; may be repeated.")
+    ] = None,
+    label_fraction: Annotated[float, typer.Option("--label-fraction", help="Share of the train labels.")] = 1.0,
+    unlabeled: Annotated[str | None, typer.Option("--unlabeled", help="A count, or a share like 50%.")] = None,
+    weights: Annotated[Path | None, typer.Option("--weights", help="Start from a .safetensors or .pth file.")] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of every random choice.")] = 0,
+    pictures: Annotated[Path | None, typer.Option("--pictures", help="A pack, or where the paths start from.")] = None,
+    max_hours: Annotated[float, typer.Option("--max-hours", help="Without a GPU, refuse a longer trial.")] = 2.0,
+) -> None:
+    """Find the numbers of a recipe that are best on val: Bayesian search with pruning. Run it again, or several at once."""
+    from train.search import request_for, search
+
+    asked = request_for(
+        method, manifest, recipe=recipe, changes=tuple(changes or ()), label_fraction=label_fraction, out=out,
+        unlabeled=unlabeled, weights=weights, seed=seed, pictures=pictures, max_hours=max_hours,
+    )  # fmt: skip
+    best = search(asked, trials, sampler, tuple(space or ()), storage)
+    typer.echo(f"trial {best['trial']}: Acc@1 {best['val_acc1']:.1%} on val -> {best['recipe']}, {best['page']}")

@@ -1,0 +1,96 @@
+"""What the steps of a training said since the last look, and what of it is worth a warning or the end."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from schemas.errors import UserError
+from train import ranks
+from train.steps import Loss
+
+if TYPE_CHECKING:
+    from train.fit import Stage
+
+
+class Log:
+    """Means of what the steps said since the last look, and what is worth a warning."""
+
+    def __init__(self, stage: Stage, student: nn.Module) -> None:
+        self._stage, self._student = stage, student
+        self._sums: dict[str, Tensor] = {}
+        self._guesses: Tensor | None = None
+        self._n = 0
+        self._warned: set[str] = set()
+
+    def state_dict(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return {"sums": self._sums, "guesses": self._guesses, "n": self._n, "warned": sorted(self._warned)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """From a checkpoint."""
+        mine = int(ranks.leads())  # the sums in a checkpoint are those of all processes together
+        self._sums = {name: value * mine for name, value in state["sums"].items()}
+        self._guesses, self._n = None if state["guesses"] is None else state["guesses"] * mine, state["n"]
+        self._warned = set(state["warned"])
+
+    def add(self, loss: Loss) -> None:
+        """What one step said; nothing is read from the device."""
+        for name, value in loss.parts.items():
+            self._sums[name] = self._sums[name].to(value.device) + value if name in self._sums else value
+        if (new := loss.guesses) is not None:
+            self._guesses = new if self._guesses is None else self._guesses.to(new.device) + new
+        self._n += 1
+
+    def join(self) -> None:
+        """The leader's sums become those of all processes, the others' zero: a checkpoint then holds everything."""
+        if ranks.size() == 1:
+            return
+        self._sums = {name: ranks.total(value) * int(ranks.leads()) for name, value in self._sums.items()}
+        self._guesses = None if self._guesses is None else ranks.total(self._guesses) * int(ranks.leads())
+
+    def check(self, step: int) -> None:
+        """Stop at once when a loss is no number any more, naming which; all processes at the same step."""
+        self.join()
+        sums = {name: ranks.share(float(value)) for name, value in self._sums.items()}
+        bad = [name for name, value in sums.items() if name != "loss" and not math.isfinite(value)]
+        bad = bad or [name for name, value in sums.items() if not math.isfinite(value)]
+        if bad:
+            broken = [name for name, value in self._student.named_parameters() if not torch.isfinite(value).all()]
+            where = f"so is {broken[0]} ({len(broken)} of the weights)" if broken else "the weights still are numbers"
+            raise UserError(
+                f"{self._stage.name}: {bad[0]} is no longer a number before step {step}, {where}; the learning rate "
+                f"({self._stage.lr:g}) is probably too high: try half with --set, or --set clip_grad=1"
+            )
+
+    def read(self, step: int) -> dict[str, float]:
+        """The means since the last reading, over all processes; then it begins anew."""
+        self.check(step)
+        row = {name: ranks.share(float(value)) / self._n for name, value in self._sums.items()}
+        self._guesses = ranks.share(self._guesses)
+        if self._guesses is not None:
+            shares = self._guesses.double() / self._guesses.sum()
+            row["guess_entropy"] = float(-(shares * shares.clamp(min=1e-12).log()).sum() / math.log(len(shares)))
+            row["guess_largest"] = float(shares.max())
+        self._sums, self._guesses, self._n = {}, None, 0
+        return row
+
+    def warnings(self, row: dict[str, Any]) -> list[str]:
+        """Each said once: a teacher that guesses one class, a teacher that is never sure."""
+        lines = {}
+        if row.get("guess_largest", 0) > 0.9:
+            lines["collapse"] = (
+                f"warning: {row['guess_largest']:.0%} of the teacher's guesses are one class (step {row['step']}): it is "
+                "collapsing; try a lower --set lambda_u or more labels"
+            )
+        if row.get("sure", 1) < 0.02:
+            lines["unsure"] = (
+                f"warning: only {row['sure']:.1%} of the unlabeled pairs count at step {row['step']}: the teacher is unsure; "
+                "a lower --set threshold lets it speak"
+            )
+        new = [line for name, line in lines.items() if name not in self._warned]
+        self._warned |= set(lines)
+        return new
