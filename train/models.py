@@ -47,7 +47,7 @@ def build_model(recipe: Recipe, n_classes: int, seed: int, weights: Path | None 
     if wants_published and not hub_answers():
         _stay_offline()
         if not _may_be_cached(timm.models.get_pretrained_cfg(recipe.model)):
-            raise _no_weights(recipe)  # before a model of some hundred million numbers is made, which takes seconds
+            raise _no_weights(recipe.model)  # before a model of some hundred million numbers is made, which takes seconds
     from timm.data.config import resolve_model_data_config
 
     torch.manual_seed(seed)
@@ -117,12 +117,12 @@ def _create_loaded(recipe: Recipe, n_classes: int, weights: Path | None) -> nn.M
         if weights is not None:
             said = " ".join(str(error).split())[:200] or type(error).__name__
             raise UserError(f"--weights {weights}: cannot be read as .safetensors or .pth weights ({said})") from error
-        raise _no_weights(recipe) from error
+        raise _no_weights(recipe.model) from error
 
 
-def _no_weights(recipe: Recipe) -> UserError:
+def _no_weights(model: str) -> UserError:
     return UserError(
-        f"the weights of {recipe.model} are not on this machine and cannot be fetched. Give a file with --weights FILE, "
+        f"the weights of {model} are not on this machine and cannot be fetched. Give a file with --weights FILE, "
         "or start from random weights with `--recipe cpu` or `--set pretrained=false`"
     )
 
