@@ -422,7 +422,7 @@ MANIFEST = Table(
 PREDICTIONS = Table(
     "predictions",
     ("image_id", "run", "task"),
-    "curate probe`, `train resnet18`, `train vit` or `train semivit",
+    "curate probe`, `train resnet18`, `train vit`, `train semivit` or `train predict",
     (
         _IMAGE_ID,
         C("run", "string", "name of the run folder"),
@@ -434,9 +434,32 @@ PREDICTIONS = Table(
         C("label", "string", "of the picture in that manifest", null=True),
         C("predicted", "string", "most probable class key"),
         C("probs", "list<float32>", "probability per class, in the file's class order"),
-        C("temperature", "float64", "the probabilities were divided by, 1 = as trained"),
+        C("temperature", "float64", "what the logits were divided by, 1 = as trained"),
+        C("path", "string", "where the picture was, for pictures of no manifest", null=True),
     ),
 )
+
+ANSWERS = Table(
+    "answers",
+    ("marketplace", "listing_id", "run", "task"),
+    "train predict --listings",
+    (
+        C("marketplace", "string", "of the listing; local for folders"),
+        C("listing_id", "string", "of the listing; for folders the folder's name, or the file's"),
+        C("run", "string", "name of the run folder"),
+        _TASK,
+        C("model_id", "string", "hash of the weights"),
+        C("n_pictures", "int32", "of the listing that could be read"),
+        C("answer", "string", "class key; missing = the model abstains, `dropped` says why", null=True),
+        C("guess", "string", "most probable class key, also where the model abstains", null=True),
+        C("confidence", "float64", "probability of the guess", null=True),
+        C("threshold", "float64", "confidence that the guess needs; missing = its class always abstains, or none was asked for", null=True),
+        C("precision", "float64", "wished precision of the answers; missing = every listing is answered", null=True),
+        C("probs", "list<float32>", "probability per class, in the file's class order: the pictures' logarithms averaged", null=True),
+        C("temperature", "float64", "what the logits were divided by"),
+        _DROPPED,
+    ),
+)  # fmt: skip
 
 SELECTION = Table(
     "selection",
@@ -595,6 +618,6 @@ TABLES = (
     LISTINGS, PICTURES, APPEARANCES, FAILURES, LOOKS, PAIRS, SKIPPED, CLUSTERS, CONFLICTS, DECISIONS, GOLD, TRUTH, WEAK_LABELS,
     HITS, VOTES, LABELS,
     GIVEN, EXCLUSIONS,
-    SPLITS, MANIFEST, PREDICTIONS, SELECTION, WORKERS, AGREEMENT, CONFUSIONS, PACK, LEDGER, EMBEDDINGS,
+    SPLITS, MANIFEST, PREDICTIONS, ANSWERS, SELECTION, WORKERS, AGREEMENT, CONFUSIONS, PACK, LEDGER, EMBEDDINGS,
     LEAKS, FORGOTTEN,
 )  # fmt: skip

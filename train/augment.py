@@ -11,9 +11,10 @@ plain   the center, nothing random                            what counts in an 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -34,6 +35,16 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.pixels)
+
+
+def padded(pixels: Sequence[np.ndarray]) -> Batch:
+    """Decoded pictures [h, w, 3] of any sizes as one batch."""
+    sizes = np.array([one.shape[:2] for one in pixels], dtype=np.int64)
+    height, width = sizes.max(axis=0)
+    block = np.zeros((len(pixels), height, width, 3), dtype=np.uint8)
+    for row, one in zip(block, pixels, strict=True):
+        row[: one.shape[0], : one.shape[1]] = one
+    return Batch(torch.from_numpy(block).permute(0, 3, 1, 2), torch.from_numpy(sizes))
 
 
 @dataclass(frozen=True)

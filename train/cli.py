@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from schemas.command import run
-from train.commands import study
+from train.commands import judge, study
 
 app = typer.Typer(
     name="train",
@@ -152,15 +152,18 @@ def _train(*, changes: list[str] | None, seeds: int, budget: str | None = None, 
 
 @app.command("report")
 def report_command(
-    runs: Annotated[list[Path], typer.Argument(help="Run folders to compare; they must share one manifest.")],
+    runs: Annotated[
+        list[Path], typer.Argument(help="Run folders to compare; those of one task must share one manifest.")
+    ],
     out: Annotated[
         Path | None, typer.Option("--out", help="Write to FILE.html, .md or .json; default: print it.")
     ] = None,
+    pictures: PicturesOption = None,
 ) -> None:
-    """Compare runs in the paper's table: method and label share, Acc@1, Acc@5, cross entropy."""
+    """Compare runs in the paper's tables, say which differences are real, and show where the best one goes wrong."""
     from train.report import report, write_report
 
-    table = report(runs)
+    table = report(runs, pictures)
     if out is None:
         typer.echo(table.markdown())
         return
@@ -168,6 +171,7 @@ def report_command(
     typer.echo(f"{len(runs)} runs compared -> {out}")
 
 
+judge.register(app)
 study.register(app)
 
 

@@ -17,7 +17,7 @@ from typing import IO
 import numpy as np
 import pandas as pd
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from schemas.errors import UserError
 from schemas.manifest import Manifest
@@ -240,7 +240,7 @@ def _in_order(
     """The pictures decoded, in order; only some hundred are under way at a time, so a large pack is never held whole."""
     waiting: deque[tuple[str, Future[np.ndarray | str]]] = deque()
     for image_id, given in raw:
-        waiting.append((image_id, pool.submit(_decode, given, side_px)))
+        waiting.append((image_id, pool.submit(decode, given, side_px)))
         if len(waiting) >= AHEAD:
             first, decoded = waiting.popleft()
             yield first, decoded.result()
@@ -278,7 +278,7 @@ class _Store:
         return np.memmap(self._file, dtype=np.uint8, mode="r")
 
 
-def _decode(given: Path | bytes | str | _Missing, side_px: int) -> np.ndarray | str:
+def decode(given: Path | bytes | str | _Missing, side_px: int) -> np.ndarray | str:
     """One picture as [height, width, 3] uint8, or why it cannot be read (as given, for a picture that is not there)."""
     if isinstance(given, _Missing):
         return given.why
@@ -295,6 +295,8 @@ def _decode(given: Path | bytes | str | _Missing, side_px: int) -> np.ndarray | 
             return np.asarray(image)
     except FileNotFoundError:
         return "no such file"
+    except UnidentifiedImageError:  # its own words name an object in memory
+        return "no picture of a known format"
     except (OSError, ValueError, SyntaxError) as error:
         return " ".join(str(error).split()) or type(error).__name__
 

@@ -57,6 +57,30 @@ def _of_class(name: str, row: np.ndarray, own: int) -> dict[str, Any]:
     return {"label": name, "n": n, "right": right, "acc1": right / n if n else None, "low": low, "high": high}
 
 
+def judge_groups(
+    probs: np.ndarray, truth: np.ndarray, groups: Sequence[Any], else_: Sequence[Any] | None = None
+) -> list[dict[str, Any]]:
+    """Right answers by group, in the order of the names; a picture counts in each of its groups.
+
+    Args:
+        groups: the names of each picture's groups; missing or empty = the one in `else_`, if that is there.
+    """
+    right = probs.argmax(axis=1) == truth
+    found: dict[str, list[bool]] = {}
+    for i, names in enumerate(groups):
+        own = list(names) if names is not None and len(names) else []
+        if not own and else_ is not None and isinstance(else_[i], str):
+            own = [else_[i]]
+        for name in own:
+            found.setdefault(name, []).append(bool(right[i]))
+    rows = []
+    for name in sorted(found):
+        n, hits = len(found[name]), sum(found[name])
+        low, high = wilson(hits, n)
+        rows.append({"label": name, "n": n, "right": hits, "acc1": hits / n, "low": low, "high": high})
+    return rows
+
+
 def cross_entropy(probs: np.ndarray, truth: np.ndarray) -> float:
     """Mean of -log of the true class's probability, in nats."""
     own = probs[np.arange(len(truth)), truth].astype(np.float64)
@@ -70,6 +94,45 @@ def calibration_error(probs: np.ndarray, truth: np.ndarray, bins: int = 15) -> f
     where = np.minimum((confidence * bins).astype(int), bins - 1)
     gap = np.bincount(where, confidence - right, bins)
     return float(np.abs(gap).sum() / len(truth))
+
+
+def bootstrap(
+    probs_a: np.ndarray, probs_b: np.ndarray, truth: np.ndarray, rounds: int = 10_000, seed: int = 0
+) -> dict[str, dict[str, float]]:
+    """Paired bootstrap of b minus a in Acc@1, macro accuracy and cross entropy: the same pictures drawn again for both.
+
+    Returns:
+        For each figure the difference, its 95 % interval (percentiles), and the share of rounds in which it is not above 0
+        or not below 0, whichever is smaller, twice: a two-sided p.
+    """
+    rng = np.random.default_rng(seed)
+    n, k = len(truth), probs_a.shape[1]
+    own = np.arange(n)
+    right = [(probs.argmax(axis=1) == truth).astype(np.float64) for probs in (probs_a, probs_b)]
+    loss = [-np.log(np.clip(probs[own, truth].astype(np.float64), 1e-12, None)) for probs in (probs_a, probs_b)]
+    gain, cost = right[1] - right[0], loss[1] - loss[0]
+    of_class = np.eye(k)[truth]  # [n, K]
+
+    def figures(weight: np.ndarray) -> np.ndarray:
+        """The three differences for each row of how often each picture was drawn. [r, 3]"""
+        size = weight @ of_class  # [r, K]
+        per_class = np.divide((weight * gain) @ of_class, size, out=np.zeros_like(size), where=size > 0)
+        macro = per_class.sum(axis=1) / (size > 0).sum(axis=1)
+        return np.stack([weight @ gain / n, macro, weight @ cost / n], axis=1)
+
+    step = max(1, 4_000_000 // n)  # rounds at a time: 32 MB of weights
+    drawn = []
+    for start in range(0, rounds, step):
+        size = min(step, rounds - start)
+        picks = rng.integers(n, size=(size, n)) + np.arange(size)[:, None] * n
+        drawn.append(figures(np.bincount(picks.ravel(), minlength=size * n).reshape(size, n).astype(np.float64)))
+    samples, point = np.concatenate(drawn), figures(np.ones((1, n)))[0]
+    found = {}
+    for i, name in enumerate(("acc1", "macro", "ce")):
+        low, high = np.quantile(samples[:, i], [0.025, 0.975])
+        p = 2 * min((samples[:, i] <= 0).mean(), (samples[:, i] >= 0).mean())
+        found[name] = {"difference": float(point[i]), "low": float(low), "high": float(high), "p": float(min(1.0, p))}
+    return found
 
 
 def paired_test(right_a: np.ndarray, right_b: np.ndarray) -> dict[str, Any]:

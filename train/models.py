@@ -44,9 +44,14 @@ def build_model(
     if weights is not None and not weights.is_file():
         raise UserError(f"--weights {weights}: no such file")
     wants_published = recipe.pretrained and weights is None
+    import timm
+
     if wants_published and not hub_answers():
         _stay_offline()
-    import timm
+        if not _may_be_cached(timm.models.get_pretrained_cfg(recipe.model)):
+            raise _no_weights(
+                recipe.model
+            )  # before a model of some hundred million numbers is made, which takes seconds
     from timm.data.config import resolve_model_data_config
 
     torch.manual_seed(seed)
@@ -116,10 +121,24 @@ def _create_loaded(recipe: Recipe | Masked, n_classes: int, weights: Path | None
         if weights is not None:
             said = " ".join(str(error).split())[:200] or type(error).__name__
             raise UserError(f"--weights {weights}: cannot be read as .safetensors or .pth weights ({said})") from error
-        raise UserError(
-            f"the weights of {recipe.model} are not on this machine and cannot be fetched. Give a file with --weights FILE, "
-            "or start from random weights with `--recipe cpu` or `--set pretrained=false`"
-        ) from error
+        raise _no_weights(recipe.model) from error
+
+
+def _no_weights(model: str) -> UserError:
+    return UserError(
+        f"the weights of {model} are not on this machine and cannot be fetched. Give a file with --weights FILE, "
+        "or start from random weights with `--recipe cpu` or `--set pretrained=false`"
+    )
+
+
+def _may_be_cached(published: Any) -> bool:
+    """False only where the hub's client surely has nothing of these weights on this machine."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    repository = getattr(published, "hf_hub_id", None)
+    if not repository or getattr(published, "file", None):
+        return True  # an unknown model, or one that is fetched from elsewhere: timm knows
+    return (Path(HF_HUB_CACHE) / f"models--{repository.split('@')[0].replace('/', '--')}").exists()
 
 
 def _took_weights(fresh: nn.Module, loaded: nn.Module) -> bool:

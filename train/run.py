@@ -4,7 +4,7 @@ RUNDIR/
   run.json             what was run: recipe, manifest, versions, seeds, device, weights and their license, times
   metrics.json         test and val: Acc@1, Acc@5, CE, macro, ECE, per class, confusion, chance
   predictions.parquet  a probability per class for val, test and the unlabeled pool
-  model.safetensors config.json     the weights val chose, and what is needed to use them
+  config.json model.safetensors calibration.json examples/     the bundle: the weights val chose, and all to use them
   recipe.toml          every number of the run with its source; --recipe recipe.toml repeats it
   curve.json           loss and val accuracy along the way
   stage1.safetensors   semivit: where stage 2 started       checkpoint.pt   only while a run is unfinished
@@ -32,7 +32,8 @@ from schemas.manifest import Manifest, picture_root, read_manifest
 from schemas.pack import Pack
 from train import ranks
 from train.augment import Views
-from train.checkpoint import save_tensors, save_weights
+from train.bundle import Val, write_bundle
+from train.checkpoint import save_tensors
 from train.data import Chosen, Shuffled, check_source, choose, class_numbers, load_pictures, picture_source
 from train.device import choose_device, on_device
 from train.estimate import in_words, stage_seconds
@@ -249,15 +250,13 @@ class _Run:
         if not ranks.leads():
             return ranks.share({})
         metrics = {name: judge(probs[name], self._truth(name), self.chosen.classes) for name in ("test", "val")}
-        config = self._config()
-        save_weights(self.folder / "model.safetensors", self.model.state_dict(), {"consenso": json.dumps(config)})
-        model_id = hashlib.sha256((self.folder / "model.safetensors").read_bytes()).hexdigest()[:32]
+        model_id = self._bundle(probs["val"])
         record = self._record(fitted, model_id, metrics) | {"test_reads": test_reads}
         ids = [image_id for name in probs for image_id in getattr(self.chosen, name)["image_id"]]
         stacked = np.concatenate([part for part in probs.values() if len(part)])
         frame = predictions_frame(self.manifest, ids, stacked, self.folder.name, model_id)
         write_predictions(frame, self.folder / "predictions.parquet", self.chosen.classes, record)
-        for name, content in {"config": config, "metrics": metrics, "curve": _curves(fitted), "run": record}.items():
+        for name, content in {"metrics": metrics, "curve": _curves(fitted), "run": record}.items():
             write_text(self.folder / f"{name}.json", json.dumps(content, indent=1, ensure_ascii=False) + "\n")
         for stage in ("train", "stage1", "stage2"):
             (self.folder / f"{stage}.pt").unlink(missing_ok=True)
@@ -276,19 +275,23 @@ class _Run:
     def _probs(self, part: str) -> np.ndarray:
         return Held(self.pictures, self.positions[part], np.empty(0), self.views, self.device).probs(self.model)
 
-    def _config(self) -> dict[str, Any]:
-        """What is needed to use the weights again."""
-        keys = ("model", "model_args", "pool", "image_size", "crop_pct")
-        recipe = asdict(self.recipe)
-        return {key: recipe[key] for key in keys} | {
-            "mean": self.facts.mean, "std": self.facts.std, "classes": self.chosen.classes, "license": self.facts.license,
+    def _bundle(self, val_probs: np.ndarray) -> str:
+        """The files that a model is taken away with; returns its model_id."""
+        ids = self.chosen.val["image_id"].tolist()
+        val = Val(val_probs, self._truth("val"), ids, self.pictures, self.positions["val"])
+        known = {
+            "run": self.folder.name, "task": self.manifest.task, "method": self.request.method,
+            "manifest_id": self.manifest.manifest_id, "split_versions": self.manifest.info.get("versions", {}),
+            "label_fraction": self.request.label_fraction, "seed": self.request.seed, "weights": self.facts.weights,
         }  # fmt: skip
+        return write_bundle(self.folder, self.model, self.recipe, self.facts, self.chosen.classes, val, known)
 
     def _record(self, fitted: dict[str, Fitted], model_id: str, metrics: dict[str, Any]) -> dict[str, Any]:
         request = self.request
         return {
             "run": self.folder.name, "method": request.method, "task": self.manifest.task,
             "manifest": str(request.manifest), "manifest_id": self.manifest.manifest_id, "classes": self.chosen.classes,
+            "split_versions": self.manifest.info.get("versions", {}),
             "label_fraction": request.label_fraction, "unlabeled": request.unlabeled, "unlabeled_base": request.unlabeled_base, "counts": self.chosen.counts(),
             "recipe_name": request.recipe, "recipe": asdict(self.recipe), "changes": list(request.changes),
             "seed": request.seed, "model": self.facts.as_json(), "model_id": model_id,

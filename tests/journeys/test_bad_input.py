@@ -41,6 +41,14 @@ COMMANDS = [
     ("train vit --manifest none.parquet", "none.parquet: no such file"),
     ("train vit --manifest pictures.parquet", "is a pictures table, not manifest"),
     ("train report none", "none"),
+    ("train verify none", "none: no config.json there"),
+    ("train predict", "name a bundle"),
+    ("train predict none none.jpg", "none: no config.json there"),
+    ("train predict --folds 3 --manifest none.parquet", "none.parquet: no such file"),
+    ("train predict --folds 3", "name the data set with --manifest"),
+    ("train evaluate none --manifest none.parquet", "none.parquet: no such file"),
+    ("train compare none none", "no such file"),
+    ("train export none --to onnx", "none: no config.json there"),
 ]
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from schemas.interval import wilson
-from train.metrics import calibration_error, judge, paired_test
+from train.metrics import calibration_error, judge, judge_groups, paired_test
 
 THREE = ["a", "b", "c"]
 
@@ -60,3 +60,10 @@ def test_the_paired_test_looks_only_at_where_two_models_differ() -> None:
     assert (found["only_a"], found["only_b"]) == (8, 2)
     assert found["p"] == pytest.approx(2 * (1 + 10 + 45) / 1024)  # the binomial tail, by hand
     assert paired_test(a, a)["p"] == 1.0
+
+
+def test_a_picture_counts_in_each_of_its_groups() -> None:
+    probs, truth = np.array([[0.9, 0.1], [0.9, 0.1], [0.2, 0.8]]), np.array([0, 1, 1])
+    found = judge_groups(probs, truth, [["m", "n"], ["n"], None], ["m", "n", "o"])
+    assert [(row["label"], row["right"], row["n"]) for row in found] == [("m", 1, 1), ("n", 1, 2), ("o", 1, 1)]
+    assert (found[1]["low"], found[1]["high"]) == wilson(1, 2)

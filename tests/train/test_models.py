@@ -82,6 +82,7 @@ def test_missing_published_weights_are_answered_at_once_when_offline(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("train.models._create", None)  # no model is made before the answer: ViT-B alone takes seconds
     began = time.process_time()
     with pytest.raises(UserError, match="--weights FILE"):
         build_model(recipe_for("resnet18", "default"), 3, 0)

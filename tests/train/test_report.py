@@ -1,71 +1,141 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from schemas.errors import UserError
+from train.metrics import judge
 from train.report import report, write_report
+from train.report.details import confused, coverage_curve, reliability
+from train.report.figures import accuracy_plot
+from train.report.gallery import saliency
 from train.run import Request, train
 
 Make = Callable[..., Path]
 Ask = Callable[..., Request]
+NAMES = ("apron-vit-100-s0", "apron-resnet18-100-s0", "apron-vit-50-s0")
 
 
 @pytest.fixture
-def two_runs(make_manifest: Make, ask: Ask) -> list[Path]:
-    path = make_manifest()
-    train(ask(path, "vit", "epochs=1"))
-    train(ask(path, "resnet18", "epochs=6", label_fraction=0.5))
-    return [path.parent / "runs" / name for name in ("apron-vit-100-s0", "apron-resnet18-50-s0")]
+def runs(shop: Path) -> list[Path]:
+    return [shop / "runs" / name for name in NAMES]
 
 
-def test_the_table_has_the_papers_columns_with_counts_and_intervals(two_runs: list[Path]) -> None:
-    found = report(two_runs)
-    assert [row["method"] for row in found.rows] == ["resnet18", "vit"]
+def test_the_tables_have_the_papers_columns_with_counts_and_intervals(runs: list[Path]) -> None:
+    found = report(runs)
+    assert [(row["method"], row["label_fraction"]) for row in found.rows] == [("resnet18", 1), ("vit", 0.5), ("vit", 1)]
     text = found.markdown()
     for word in (
-        "Method",
-        "Acc@1",
-        "Acc@5",
-        "CE",
-        "ResNet18",
-        "/18)",
-        "95 % interval",
-        "McNemar",
-        "chance is 33.3%",
-        "random weights",
-    ):
-        assert word in text
-    assert len(found.pairs) == 1
-    assert found.pairs[0]["n"] == 18
+        "Table 1", "Table 2", "5.1 Which method", "5.2 Where it goes wrong", "Acc@1", "Acc@5", "CE", "ResNet18", "/18)",
+        "95 % interval", "McNemar", "chance is 33.3%", "random weights", "One seed", "Wished precision", "test was read once",
+        "counted in each of them: 6 test pictures",
+    ):  # fmt: skip
+        assert word in text, word
+    assert "Table 3" not in text  # no run with another pool
+    data = found.table1[0]
+    assert [data[name] for name in ("classes", "train", "val", "test", "unlabeled")] == [3, 36, 15, 18, 24]
+    assert len(found.pairs) == 3
+    assert all(pair["n"] == 18 for pair in found.pairs)
 
 
-@pytest.mark.parametrize("ending", ["html", "md", "json"])
-def test_it_is_written_in_three_forms(two_runs: list[Path], tmp_path: Path, ending: str) -> None:
+def test_the_figures_are_those_of_the_runs(runs: list[Path]) -> None:
+    found = report(runs)
+    for run, row in zip(sorted(runs), sorted(found.rows, key=lambda row: row["run"]), strict=True):
+        own = json.loads((run / "metrics.json").read_text())["test"]
+        assert all(row[key] == own[key] for key in ("right", "acc1", "macro", "ce", "ece"))
+    val = {run.name: json.loads((run / "metrics.json").read_text())["val"] for run in runs}
+    best = max(val, key=lambda name: (val[name]["acc1"], -val[name]["ce"]))  # val chooses whom the details are about
+    assert found.details[0]["run"] == best
+
+
+def test_seeds_become_a_mean_with_its_spread(shop: Path, ask: Ask) -> None:
+    path = shop / "apron.parquet"
+    both = [shop / "runs" / "apron-vit-100-s0", shop / "runs" / "apron-vit-100-s1"]
+    train(ask(path, "vit", "epochs=2", seed=1))
+    found = report(both)
+    own = [json.loads((run / "metrics.json").read_text())["test"]["acc1"] for run in both]
+    assert len(found.table2) == 1
+    assert found.table2[0]["acc1"] == pytest.approx(np.mean(own))
+    assert found.table2[0]["spread"] == pytest.approx(np.std(own, ddof=1))
+    assert f"{np.mean(own):.1%} ± {100 * np.std(own, ddof=1):.1f} (n = 18)" in found.markdown()
+    assert "One seed" not in found.markdown()
+
+
+def test_pools_of_several_sizes_are_table_3(shop: Path, ask: Ask) -> None:
+    path = shop / "apron.parquet"
+    stage1 = shop / "runs" / "apron-vit-50-s0"
+    runs = [shop / "runs" / f"pool-{count}" for count in (6, 24)]
+    for count, out in zip((6, 24), runs, strict=True):
+        train(ask(path, "semivit", "semi_steps=2", label_fraction=0.5, unlabeled=str(count), stage1=stage1, out=out))
+    found = report(runs)
+    hidden = 18  # labels that the fraction hides join both pools
+    assert [row["unlabeled"] for row in found.table3] == [6 + hidden, 24 + hidden]
+    assert found.table3[0]["against_smallest"] is None
+    assert found.table3[1]["against_smallest"]["n"] == 18
+    assert "Table 3: the unlabeled pool" in found.markdown()
+
+
+@pytest.mark.parametrize("ending", ["md", "json"])
+def test_it_is_written_as_the_ending_says(runs: list[Path], tmp_path: Path, ending: str) -> None:
     out = tmp_path / f"table.{ending}"
-    write_report(report(two_runs), out)
+    write_report(report(runs), out)
     text = out.read_text()
     assert "ResNet18" in text
     if ending == "json":
-        assert len(json.loads(text)["rows"]) == 2
-    if ending == "html":
-        assert "http" not in text
+        found = json.loads(text)
+        assert len(found["rows"]) == 3
+        assert set(found) == {"rows", "pairs", "notes", "table1", "table2", "table3", "details"}
 
 
-def test_an_unknown_ending_is_refused(two_runs: list[Path], tmp_path: Path) -> None:
+def test_the_page_needs_nothing_else_and_shows_plots_and_pictures(runs: list[Path], shop: Path, tmp_path: Path) -> None:
+    write_report(report(runs), tmp_path / "r.html")
+    page = (tmp_path / "r.html").read_text()
+    assert not re.search(r"(src|href)=\"(?!data:|#)", page)
+    assert page.count("<svg") == 3  # accuracy against labels, reliability, coverage
+    assert page.count("data:image/webp") >= 2  # where it looks: what it saw, and lit
+    assert "not readable" not in page
+    for image in shop.glob("*.jpg"):
+        image.unlink()
+    write_report(report(runs), tmp_path / "r.html")
+    page = (tmp_path / "r.html").read_text()
+    assert "data:image/webp" not in page
+    found = report(runs).details[0]
+    assert page.count("not readable") == len(found["mistakes"])
+
+
+def test_without_its_manifest_a_report_says_what_it_lacks(runs: list[Path], shop: Path) -> None:
+    (shop / "apron.parquet").unlink()
+    found = report(runs)
+    assert found.details[0]["per_marketplace"] == []
+    assert "The manifest is no longer where the runs read it" in found.markdown()
+    assert found.html().count("<svg") == 3
+
+
+def test_an_unknown_ending_is_refused(runs: list[Path], tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"\.html, \.md or \.json"):
-        write_report(report(two_runs), tmp_path / "table.pdf")
+        write_report(report(runs[:1]), tmp_path / "table.pdf")
 
 
-def test_runs_on_two_manifests_never_share_a_table(make_manifest: Make, ask: Ask) -> None:
-    paths = [make_manifest(), make_manifest(train=10, folder="other")]
-    for path in paths:
-        train(ask(path, "vit", "epochs=1"))
+def test_runs_of_one_task_on_two_manifests_never_share_a_table(runs: list[Path]) -> None:
+    record = json.loads((runs[1] / "run.json").read_text())
+    (runs[1] / "run.json").write_text(json.dumps(record | {"manifest_id": "0" * 32}))
     with pytest.raises(UserError, match="one table compares runs on one manifest"):
-        report([path.parent / "runs" / "apron-vit-100-s0" for path in paths])
+        report(runs)
+    (runs[1] / "run.json").write_text(json.dumps(record | {"manifest_id": "0" * 32, "task": "vest"}))
+    assert [row["task"] for row in report(runs).table1] == ["apron", "vest"]
+
+
+def test_a_run_that_never_read_test_is_left_out(runs: list[Path]) -> None:
+    metrics = json.loads((runs[0] / "metrics.json").read_text())
+    (runs[0] / "metrics.json").write_text(json.dumps({"val": metrics["val"]}))
+    with pytest.raises(UserError, match="this run never read test"):
+        report(runs)
 
 
 def test_an_unfinished_run_and_a_folder_without_one_are_said(tmp_path: Path) -> None:
@@ -74,3 +144,37 @@ def test_an_unfinished_run_and_a_folder_without_one_are_said(tmp_path: Path) -> 
     (tmp_path / "started.json").write_text("{}")
     with pytest.raises(UserError, match="unfinished"):
         report([tmp_path])
+
+
+def test_confusions_reliability_and_coverage_by_hand() -> None:
+    probs = np.array([[0.95, 0.05], [0.85, 0.15], [0.4, 0.6], [0.1, 0.9]])
+    truth = np.array([0, 1, 1, 1])
+    assert confused(judge(probs, truth, ["a", "b"])["confusion"], ["a", "b"]) == [
+        {"label": "b", "as": "a", "count": 1, "n": 3}
+    ]
+    bins = {one["bin"]: (one["n"], one["right"]) for one in reliability(probs, truth)}
+    assert bins == {9: (2, 2), 8: (1, 0), 6: (1, 1)}
+    assert coverage_curve(probs, truth, steps=4) == [(0.25, 1.0), (0.5, 1.0), (0.75, 2 / 3), (1.0, 0.75)]
+
+
+def test_a_model_that_looks_at_one_corner_is_seen_to() -> None:
+    class Corner(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            light = x[:, :, :8, :8].mean(dim=(1, 2, 3))
+            return torch.stack([light, -light], dim=1)
+
+    heat = saliency(Corner(), torch.rand(1, 3, 32, 32))
+    assert heat.shape == (32, 32)
+    assert heat[:6, :6].min() > 0.5
+    assert heat[14:, 14:].max() < 0.05
+
+
+def test_names_in_the_accuracy_plot_do_not_lie_on_each_other() -> None:
+    rows = [
+        {"method": m, "name": m, "labels": n, "unlabeled": 0, "acc1": 0.8, "acc1_low": 0.78, "acc1_high": 0.82}
+        for m in ("resnet18", "vit", "semivit")
+        for n in (100, 200)
+    ]
+    places = [float(y) for y in re.findall(r'class="key m-\w+" x="[\d.]+" y="([\d.]+)"', accuracy_plot(rows))]
+    assert len(places) == 3
+    assert min(abs(a - b) for i, a in enumerate(places) for b in places[:i]) >= 15

@@ -49,6 +49,8 @@ def test_a_run_folder_says_everything(make_manifest: Make, ask: Ask) -> None:
         "predictions.parquet",
         "model.safetensors",
         "config.json",
+        "calibration.json",
+        "examples",
         "curve.json",
         "recipe.toml",
     }

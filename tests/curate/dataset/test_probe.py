@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.dataset.probe import Probed, fold_of, probe
+from curate.dataset.probe import Probed, probe
 from schemas.errors import UserError
+from schemas.folds import fold_of
 from schemas.tables import MANIFEST
 
 CLASSES = ["dots", "plain", "stars"]
