@@ -35,7 +35,7 @@ class Items:
     def names(self) -> list[str]:
         """Each picture as a person finds it."""
         paths = self.rows["path"].astype(str).tolist()
-        return [str(Path(self.said) / path) for path in paths] if self.said else paths
+        return [str(place_of(self.said, path)) for path in paths] if self.said else paths
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -164,8 +164,26 @@ def _replaced(value: Any, words: dict[str, str]) -> Any:
     return value
 
 
+def drop_examples(config: Path, images: set[str]) -> None:
+    """Take pictures that go out of the examples of a model's bundle; `train verify` then compares the others."""
+    try:
+        said = json.loads(config.read_bytes())
+        examples = said["consenso"]["examples"]
+        gone = [one["file"] for one in examples if one["image_id"] in images]
+    except (ValueError, KeyError, TypeError):  # not ours
+        return
+    for name in gone:
+        (config.parent / "examples" / Path(name).name).unlink(missing_ok=True)
+    if gone:
+        said["consenso"]["examples"] = [one for one in examples if one["image_id"] not in images]
+        clear_killed(config)
+        write_bytes(config, json.dumps(said, indent=1, ensure_ascii=False).encode())
+
+
 def apply(path: Path, texts: Texts) -> None:
     """Bring one file up to date, or take it away."""
+    if path.name == "config.json":
+        drop_examples(path, set(texts.plan.images))
     if texts.named(path) or texts.is_report(path):
         path.unlink(missing_ok=True)
     elif (data := texts.rewritten(path)) is not None:

@@ -317,3 +317,21 @@ def test_copies_that_a_move_left_behind_go_too(
     curate("forget", "--image", ids["0"], "--yes")
     names = {name.rpartition("/")[2].partition(".")[0] for name in storage_at(s3).names()}
     assert names == set(ids.values()) - {ids["0"]}
+
+
+def test_an_example_in_a_models_bundle_goes_and_the_others_stay(
+    workspace: Workspace, ids: dict[str, str], curate: Curate
+) -> None:
+    run = workspace.root / "runs" / "little"
+    (run / "examples").mkdir(parents=True)
+    examples = []
+    for number, name in enumerate(("0", "1"), start=1):
+        file = f"examples/{number:02}.png"
+        (run / file).write_bytes(as_bytes(photo(number - 1), "PNG"))
+        examples.append({"file": file, "image_id": ids[name], "label": "dots", "probs": [1.0]})
+    config = {"architecture": "resnet18", "consenso": {"classes": ["dots"], "examples": examples}}
+    (run / "config.json").write_text(json.dumps(config))
+    curate("forget", "--image", ids["0"], "--yes")
+    assert mentions(workspace.root, [ids["0"]]) == []
+    assert [path.name for path in (run / "examples").iterdir()] == ["02.png"]
+    assert json.loads((run / "config.json").read_text())["consenso"]["examples"] == examples[1:]
