@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
@@ -154,14 +151,3 @@ def test_killed_it_goes_on_and_copies_nothing_twice(workspace: Workspace, tmp_pa
     assert import_folder(workspace, folder).pictures == 6
     assert {path: path.stat().st_mtime_ns for path in first} == first
     assert len(APPEARANCES.read(workspace.table("appearances"))) == 6
-
-
-def test_what_was_forgotten_on_request_does_not_come_in_again(workspace: Workspace, tmp_path: Path) -> None:
-    folder = fill(tmp_path / "set", "1.jpg", "2.jpg", "3.jpg")
-    image_id = hashlib.sha256((folder / "1.jpg").read_bytes()).hexdigest()
-    hashes = [hashlib.sha256(text.encode()).hexdigest() for text in (f"image\0{image_id}", "listing\0local\0set/2.jpg")]
-    pq.write_table(pa.table({"hash": hashes}), workspace.table("forgotten"))
-    done = import_folder(workspace, folder)
-    assert (done.pictures, done.skipped) == (1, 2)
-    assert LISTINGS.read(workspace.table("listings"))["listing_id"].tolist() == ["set/3.jpg"]
-    assert len(list(workspace.blobs.rglob("*.jpg"))) == 1
