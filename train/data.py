@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import sys
 import tempfile
 from collections import deque
@@ -19,6 +18,7 @@ import pandas as pd
 import torch
 from PIL import Image, UnidentifiedImageError
 
+from schemas.engine import cores
 from schemas.errors import UserError
 from schemas.manifest import Manifest
 from schemas.pack import Pack, is_pack, open_pack
@@ -324,8 +324,3 @@ class Shuffled:
             self._orders = {e: order for e, order in self._orders.items() if e == epoch - 1}
             self._orders[epoch] = np.random.default_rng((self._seed, epoch)).permutation(self.n)
         return self._orders[epoch]
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

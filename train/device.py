@@ -7,7 +7,7 @@ import os
 import torch
 from torch import nn
 
-from train.data import cores
+from schemas.engine import cores
 from train.models import has_batch_norm
 
 

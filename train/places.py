@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from schemas.engine import cores
 from schemas.errors import UserError
 from schemas.manifest import Manifest, read_manifest
 from schemas.pack import Pack, is_pack, open_pack
@@ -18,7 +19,7 @@ from schemas.picture import reuse_memory
 from schemas.storage import place_of, read_place
 from schemas.table import read_parquet
 from schemas.tables import APPEARANCES
-from train.data import AHEAD, cores, decode, picture_source
+from train.data import AHEAD, decode, picture_source
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".avif", ".bmp", ".tif", ".tiff", ".jp2")
 

@@ -19,6 +19,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from schemas.engine import cores
 from schemas.errors import TableError, UserError
 from schemas.question import CANNOT_SEE
 from schemas.tables import VOTES
@@ -151,8 +152,7 @@ def connect(size: int, spill: Path | None) -> duckdb.DuckDBPyConnection:
     memory = min(max(512 << 20, size // 2), 2560 << 20, machine // 4) if spill else machine // 2
     options: dict[str, Any] = {"preserve_insertion_order": False, "memory_limit": f"{memory >> 20}MB"}
     options["temp_directory"] = str(spill or "")
-    if hasattr(os, "sched_getaffinity"):
-        options["threads"] = len(os.sched_getaffinity(0))
+    options["threads"] = cores()
     connection = duckdb.connect(config=options)
     connection.execute("SET TimeZone = 'UTC'")
     connection.execute("SET enable_progress_bar = false")  # it would write into our results
