@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,23 +65,18 @@ def read_page_product(page: Document, site: Site | None = None) -> Product:
     known, listed = sort_out(items)
     marked, more = sort_out(tagged)
     product = Product(listed=listed + more, broken_blocks=broken, site_name=_site_name(page, items))
-    answers = {
-        "rules": by_rules(site, page) if site else Found(),
-        "json-ld": _read(own_product(known, page), page),
-        "microdata": _read(own_product(marked, page) or _of_no_item(marked, tagged, loose), page),
-        "opengraph": _plausible_pictures(opengraph(page)),
-        "data-layer": _plausible(data_layer(page.tree), page),
+    answers: dict[str, Callable[[], Found]] = {
+        "rules": lambda: by_rules(site, page) if site else Found(),
+        "json-ld": lambda: _read(own_product(known, page), page),
+        "microdata": lambda: _read(own_product(marked, page) or _of_no_item(marked, tagged, loose), page),
+        "opengraph": lambda: _plausible_pictures(opengraph(page)),
+        "data-layer": lambda: _plausible(data_layer(page.tree), page),
+        "page": lambda: _seen(page, product, site),
     }
-    prefer = site.prefer if site else SOURCES
-    for source in prefer:
-        if source == "page":
-            found = visible(page, _missing(product, site))
-            number = found.fields.pop("number", None)
-            found.put("product_id" if "sku" in product.fields else "sku", number)
-            _keep(product, source, found)
-        else:
-            _keep(product, source, answers[source])
-            product.sold_here = product.sold_here or answers[source].product
+    for source in site.prefer if site else SOURCES:
+        found = answers[source]()
+        _keep(product, source, found)
+        product.sold_here = product.sold_here or found.product
     ruled = site.is_product(page.url) if site else None
     if ruled is not None:
         shown = "name" in product.fields and (product.images or "price" in product.fields)  # neither captcha nor gone
@@ -94,6 +90,14 @@ def _read(node: dict[str, Any] | None, page: Document) -> Found:
         return Found()
     found = read_product(node, page.base)
     found.product = bool(node.get("@type")) and "name" in found.fields
+    return found
+
+
+def _seen(page: Document, product: Product, site: Site | None) -> Found:
+    """What is missing and can be seen on the page."""
+    found = visible(page, _missing(product, site))
+    number = found.fields.pop("number", None)
+    found.put("product_id" if "sku" in product.fields else "sku", number)
     return found
 
 
@@ -185,9 +189,8 @@ def _finish(product: Product, page: Document, site: Site | None) -> None:
             fields["currency"] = currency
             sources["currency"] = (sources.get("currency") or source) if given else source
         product.price = parse_price(fields["price"], currency, written=source in ("rules", "page"))
-    if len(product.images) == 1 and "image" not in (
-        site.fields if site else ()
-    ):  # most shops tell machines of one only
+    looks = site is None or ("page" in site.prefer and "image" not in site.fields)
+    if len(product.images) == 1 and looks:  # most shops tell machines of one only
         product.images = _with_gallery(product.images[0], gallery(page, fields.get("name")))
     product.images = list(dict.fromkeys(full_size(image, site) for image in product.images))
     if site:
