@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from urllib.parse import urljoin, urlsplit
@@ -45,6 +45,7 @@ class Manners:
 
     contact: str
     delay: float = 0.5  # seconds between two requests to a host
+    _: KW_ONLY
     connections: int = PER_HOST  # to a host at the same time
     bytes_per_second: float | None = None  # of all hosts together; None = as they come
     allow_private: bool = False

@@ -60,7 +60,7 @@ def import_feed_command(
     from curate.workspace import open_workspace
 
     here = open_workspace(workspace)
-    manners = Manners(contact if contact is not None else here.config.contact, delay, allow_private)
+    manners = Manners(contact if contact is not None else here.config.contact, delay, allow_private=allow_private)
     ask = Ask(source, manners, mapped or (), marketplace, country, language, license, permission, refresh)
     if dry_run:
         for line in preview(ask):

@@ -76,7 +76,13 @@ def scrape_command(
     here = open_workspace(workspace)
     own = [read_site(file) for file in site or ()]
     contact = contact if contact is not None else here.config.contact
-    manners = Manners(contact, delay, connections, rate_of(rate_limit) if rate_limit else None, allow_private)
+    manners = Manners(
+        contact,
+        delay,
+        connections=connections,
+        bytes_per_second=rate_of(rate_limit) if rate_limit else None,
+        allow_private=allow_private,
+    )
     plan = Plan(
         manners, max_listings, depth, marketplace, refresh, max_images, starts_of(own), rules_of(own), reader(own)
     )

@@ -248,5 +248,9 @@ def test_what_is_no_rate_gets_one_line(text: str) -> None:
 
 def test_a_crawl_with_a_rate_is_whole(workspace: Workspace, site: Any) -> None:
     site.shop(3)
-    crawl(workspace, f"{site.url}/list/0", manners=Manners("t@example.org", 0, 2, 1e6, allow_private=True, timeout=5))
+    crawl(
+        workspace,
+        f"{site.url}/list/0",
+        manners=Manners("t@example.org", 0, bytes_per_second=1e6, allow_private=True, timeout=5),
+    )
     assert_whole(workspace, site)
