@@ -168,7 +168,7 @@ def report_command(
         typer.echo(table.markdown())
         return
     write_report(table, out)
-    typer.echo(f"{len(runs)} runs compared -> {out}")
+    typer.echo(f"{len(runs)} run{'s' * (len(runs) > 1)} compared -> {out}")
 
 
 judge.register(app)
