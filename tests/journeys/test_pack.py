@@ -80,7 +80,7 @@ def test_bad_input_is_one_line_and_changes_nothing(person: Any, shop: Path, comm
 def test_ctrl_c_stops_says_how_to_go_on_and_the_same_command_goes_on(person: Any) -> None:
     rng = np.random.default_rng(0)
     rows = []
-    for _ in range(320):
+    for _ in range(800):
         Image.fromarray(rng.integers(0, 255, (90, 120, 3), dtype=np.uint8)).resize((600, 450)).save(
             person.folder / "x.jpg"
         )
@@ -99,10 +99,10 @@ def test_ctrl_c_stops_says_how_to_go_on_and_the_same_command_goes_on(person: Any
     os.killpg(packing.pid, signal.SIGINT)
     said = packing.communicate()[1]
     assert packing.returncode == 130
-    assert "of 320 pictures; `curate pack` goes on from there" in said
+    assert "of 800 pictures; `curate pack` goes on from there" in said
     assert "Traceback" not in said
     assert person.types("curate", "pack", "apron.parquet").startswith(
-        "320 pictures packed; the manifest has no splits yet"
+        "800 pictures packed; the manifest has no splits yet"
     )
     assert {path.name for path in (person.folder / "apron-pack").iterdir()} == {
         "SHA256SUMS", "apron.parquet", "apron.pack-0000.parquet"

@@ -38,7 +38,11 @@ def same(one: Path, other: Path, tolerance: float) -> None:
     """Two runs with the same weights, curves and predictions, but for the order of sums."""
     a, b = load_file(one / "model.safetensors"), load_file(other / "model.safetensors")
     for name in a:
-        assert (a[name].float() - b[name].float()).abs().max() < tolerance, name
+        apart = (a[name].float() - b[name].float()).abs()
+        if name.endswith("qkv.bias"):  # a key's bias changes nothing, so its gradient is rounding, which AdamW enlarges
+            query, _, value = apart.chunk(3)
+            apart = torch.cat([query, value])
+        assert apart.max() < tolerance, name
     curves = [json.loads((folder / "curve.json").read_text()) for folder in (one, other)]
     for stage in curves[0]:
         for left, right in zip(curves[0][stage], curves[1][stage], strict=True):

@@ -6,6 +6,7 @@ import html
 import math
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urldefrag, urljoin, urlsplit
 
@@ -86,6 +87,11 @@ def address_of(value: Any, base: str) -> str | None:
     """An absolute http(s) address without its fragment; None for anything else, and for ones no server would take."""
     if not isinstance(value, str) or not value.strip() or len(value) > LONGEST_URL:
         return None
+    return _address(value, base)
+
+
+@lru_cache(256)  # a page names its picture in every syntax it speaks
+def _address(value: str, base: str) -> str | None:
     try:
         full = urldefrag(safe_url_string(urljoin(base, value.strip().replace("&amp;", "&")))).url
         parts = urlsplit(full)
