@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,3 +60,9 @@ def write_bytes(path: Path, data: bytes) -> None:
     """Write a binary file whole."""
     with whole(path) as part:
         part.write_bytes(data)
+
+
+def sha256_of(path: Path) -> str:
+    """sha256 of a file's bytes, as hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

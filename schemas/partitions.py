@@ -6,7 +6,6 @@ on with the partitions that are not there yet. `_done.json` comes last and says 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from schemas.engine import POOL, Engine, each
 from schemas.errors import UserError
-from schemas.files import clear_killed, whole, write_text
+from schemas.files import clear_killed, sha256_of, whole, write_text
 from schemas.progress import progress
 from schemas.s3 import SCHEME, bucket_and_key, clear_errors, client
 from schemas.storage import overlapped, place_of, read_place, threads_for
@@ -82,7 +81,7 @@ class Place:
             path = Path(folder) / name
             yield path
             with clear_errors(f"{self.where}/{name}", "PutObject"):
-                client().upload_file(str(path), **self._key(name), ExtraArgs={"Metadata": {"sha256": _sha256(path)}})
+                client().upload_file(str(path), **self._key(name), ExtraArgs={"Metadata": {"sha256": sha256_of(path)}})
                 head = client().head_object(**self._key(name))
             if head["ContentLength"] != path.stat().st_size:
                 raise UserError(f"{self.where}/{name}: S3 holds other bytes than were sent; run the same command again")
@@ -213,8 +212,3 @@ def _rows(place: Place, name: str, facts: Mapping[str, Any]) -> int:
             "remove what is there"
         )
     return int(footer.num_rows)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -258,7 +258,11 @@ def open_bundle(folder: Path) -> Bundle:
         config = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         unfinished = (Path(folder) / "started.json").exists()
-        said = "the run is unfinished; start it again with the same command" if unfinished else "no config.json there"
+        said = (
+            "the run is unfinished; start it again with the same command"
+            if unfinished
+            else "no config.json there; name a run folder, such as runs/apron-vit-100-s0"
+        )
         raise UserError(f"{folder}: {said}") from None
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: is not the config of a bundle ({error})") from error

@@ -16,11 +16,11 @@ from curate.collect.abo_files import AboFiles
 from curate.collect.blobs import sweep
 from curate.collect.export import export_here
 from curate.collect.files import can_go_on, read_files
-from curate.collect.forgotten import Forgotten
 from curate.collect.intake import Bad, Entry, Intake, Picture, batches
 from curate.collect.known import Known
 from curate.collect.outcome import Outcome, outcome_of
 from curate.collect.weak import write_weak_labels
+from curate.forgotten import Forgotten
 from curate.workspace import Workspace
 from schemas.errors import UserError
 from schemas.files import write_bytes

@@ -12,10 +12,10 @@ from curate.collect.blobs import sweep
 from curate.collect.export import export_here
 from curate.collect.files import ENDINGS, MOST_BYTES, can_go_on, read_files
 from curate.collect.folder import SPLIT_FOLDERS, check_classes
-from curate.collect.forgotten import Forgotten
 from curate.collect.intake import Entry, Intake, Picture
 from curate.collect.known import Known, write_truth
 from curate.collect.outcome import Outcome, outcome_of
+from curate.forgotten import Forgotten
 from curate.workspace import Workspace
 from schemas.errors import UserError
 from schemas.progress import progress

@@ -19,11 +19,11 @@ from typing import Any
 
 from curate.collect.blobs import name_of, put
 from curate.collect.fetch import Fetcher, open_session
-from curate.collect.forgotten import REASON, Forgotten
 from curate.collect.frontier import Frontier, Result, Todo, host_of
 from curate.collect.pace import Stopped
 from curate.collect.plan import Plan
 from curate.collect.visit import visit
+from curate.forgotten import REASON, Forgotten
 from schemas.progress import progress
 from schemas.storage import Storage, overlapped
 

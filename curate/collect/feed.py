@@ -20,11 +20,11 @@ from curate.collect.feed_file import Feed, Row, open_feed
 from curate.collect.feed_rows import Given, entries
 from curate.collect.fetch import Failed, Fetcher, Manners, open_session
 from curate.collect.files import can_go_on, read_files, read_local, reasons
-from curate.collect.forgotten import Forgotten
 from curate.collect.frontier import Frontier, Todo
 from curate.collect.intake import Bad, Counts, Entry, Intake, failed_pictures
 from curate.collect.plan import Plan, rules_of
 from curate.collect.scrape import check, write_tables
+from curate.forgotten import Forgotten
 from curate.workspace import Workspace
 from schemas.errors import Interrupted, Partial, UserError
 from schemas.progress import progress

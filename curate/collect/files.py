@@ -11,9 +11,9 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from curate.collect.blobs import kind_of, name_of, put
-from curate.collect.forgotten import Forgotten
 from curate.collect.intake import Got, Intake
 from curate.collect.pixels import too_many_pixels
+from curate.forgotten import REASON, Forgotten
 from schemas.errors import Interrupted, UserError
 from schemas.progress import progress
 from schemas.storage import Storage
@@ -98,7 +98,7 @@ def keep_bytes(storage: Storage, forgotten: Forgotten, place: str, data: bytes) 
     if reason := why_not(data):
         return Got(place, dropped=reason)
     if forgotten.image(name_of(data)[0]):
-        return Got(place, dropped="forgotten on request")
+        return Got(place, dropped=REASON)
     image_id, blob = put(storage, data)
     return Got(place, image_id, blob, len(data))
 

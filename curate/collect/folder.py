@@ -12,8 +12,8 @@ import pandas as pd
 
 from curate.collect.blobs import kind_of, name_of, put, sweep
 from curate.collect.files import ENDINGS
-from curate.collect.forgotten import REASON, Forgotten
 from curate.collect.merge import add_rows, replace_rows
+from curate.forgotten import REASON, Forgotten
 from curate.workspace import Workspace, now
 from schemas.errors import Interrupted, UserError
 from schemas.progress import progress

@@ -20,8 +20,8 @@ from itertools import islice
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from curate.collect.forgotten import Forgotten
 from curate.database import transaction
+from curate.forgotten import Forgotten
 
 AT_ONCE = 500  # entries that one transaction takes
 LONGEST_REASON = 300

@@ -57,21 +57,21 @@ def join_rows(
 ) -> int:
     """Write the rows that are there and stay, then new ones, a piece at a time: memory is flat at any size.
 
-    `stays` and `why` see a row's key; `why` says what its `dropped` becomes where it has none. The caller promises that a new row has no key of one that stays. Returns how many were new. `rows` may be a generator:
-    it is asked for its first row only after all that was there has passed `stays`.
+    `stays` and `why` see a row's key; `why` says what `dropped` becomes where a row that stays has none. The caller promises
+    that a new row has no key of one that stays. Returns how many were new. `rows` may be a generator: it is asked for its
+    first row only after all that was there has passed `stays`.
     """
     count = 0
 
     def pieces() -> Iterator[pa.Table]:
         nonlocal count
         for piece in table.batches(path, rows=AT_ONCE):
-            kept = [stays(row) for row in piece.select(list(table.key)).to_pylist()]
+            keys = piece.select(list(table.key)).to_pylist()
+            kept = [stays(row) for row in keys]
             piece = piece if all(kept) else piece.filter(kept)
-            yield (
-                piece
-                if why is None
-                else _dropped(piece, [why(row) for row in piece.select(list(table.key)).to_pylist()])
-            )
+            if why is not None:
+                piece = _dropped(piece, [why(row) for row, there in zip(keys, kept, strict=True) if there])
+            yield piece
         remaining = iter(rows)
         while new := list(islice(remaining, AT_ONCE)):
             count += len(new)

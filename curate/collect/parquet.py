@@ -18,13 +18,13 @@ from curate.collect.blobs import sweep
 from curate.collect.export import export_here
 from curate.collect.files import can_go_on, keep_bytes
 from curate.collect.folder import check_classes
-from curate.collect.forgotten import Forgotten
 from curate.collect.intake import Entry, Got, Intake, Picture, batches
 from curate.collect.known import Known, write_truth
 from curate.collect.outcome import Outcome, outcome_of
 from curate.collect.parquet_columns import Columns, data_of, find_columns
 from curate.collect.value_map import alike
 from curate.database import transaction
+from curate.forgotten import Forgotten
 from curate.workspace import Workspace
 from schemas.errors import UserError
 from schemas.progress import progress

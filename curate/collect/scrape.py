@@ -17,10 +17,10 @@ from urllib.parse import urlsplit
 from curate.collect.addresses import is_loopback, is_private_host
 from curate.collect.blobs import sweep
 from curate.collect.crawl import Crawl
-from curate.collect.forgotten import REASON, Forgotten
 from curate.collect.frontier import Frontier
 from curate.collect.plan import Plan
 from curate.collect.sources import start_urls
+from curate.forgotten import REASON, Forgotten
 from curate.workspace import Workspace
 from schemas.errors import Interrupted, Partial, UserError
 

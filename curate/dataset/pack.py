@@ -26,6 +26,7 @@ from curate.dataset.shrink import Job, Small, made_small
 from curate.workspace import FILE, Workspace, open_workspace
 from schemas.engine import cores
 from schemas.errors import Interrupted, Partial, UserError
+from schemas.files import sha256_of
 from schemas.manifest import picture_root
 from schemas.pack import (
     PART_ROWS,
@@ -292,7 +293,7 @@ class _Packing:
 
     def _is_damaged(self, path: Path) -> bool:
         """Whether a file in its place differs from its checksum; remembers the checksum."""
-        found = _sha256(path)
+        found = sha256_of(path)
         if found != self.before.get(path.name, found):
             self.done.damaged.append(path.name)
             return True
@@ -332,7 +333,7 @@ class _Packing:
             staged = self.staging / name
             where = staged if staged.exists() else self.folder / name
             if name not in self.sums:
-                self.sums[name] = _sha256(where)
+                self.sums[name] = sha256_of(where)
             self.done.bytes += where.stat().st_size
             self.done.dropped.update(_reasons(where))
         self.done.parts = len(self.names)
@@ -341,7 +342,7 @@ class _Packing:
         self.sums[name] = hashlib.sha256(self.plan.manifest).hexdigest()
         sums = {name: self.sums[name] for name in sorted([*self.names, name])}
         here = self.folder / name
-        same = self.before == sums and here.exists() and _sha256(here) == sums[name]
+        same = self.before == sums and here.exists() and sha256_of(here) == sums[name]
         self.done.changed = not same or bool(self.done.damaged)
         if self.done.changed:
             self._place(sums)
@@ -389,11 +390,6 @@ def _reasons(path: Path) -> dict[str, str]:
     """The pictures of a file that have a reason and no JPEG."""
     with Part(path) as part:
         return part.reasons()
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class _Old:

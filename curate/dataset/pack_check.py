@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from curate.dataset.pack import Plan, plan_pack
 from schemas.errors import TableError, UserError
+from schemas.files import sha256_of
 from schemas.pack import SUMS, Pack, Part, open_pack
 from schemas.picture import as_seen, open_picture
 
@@ -59,8 +59,7 @@ def check_pack(folder: Path) -> Checked:
 
 def _sha256(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of(path)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); copy it again, or run `curate pack`") from error
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from curate.dataset.pack import held
 from curate.dataset.pack_file import write_part
 from curate.dataset.shrink import Small
-from schemas.files import write_text
+from schemas.files import sha256_of, write_text
 from schemas.pack import STAGING, SUMS, Part, part_files, read_sums
 from schemas.tables import PACK
 
@@ -50,7 +50,7 @@ def _rewrite(folder: Path, images: Collection[str], finished: bool, manifests: C
 
 
 def _stale(known: dict[str, str], folder: Path, manifests: Collection[Path]) -> bool:
-    return any(known.get(path.name) != _sha256(path) for path in manifests if path.parent == folder)
+    return any(known.get(path.name) != sha256_of(path) for path in manifests if path.parent == folder)
 
 
 def _lost(path: Path, images: Collection[str]) -> bool:
@@ -80,10 +80,5 @@ def _sums(folder: Path, known: dict[str, str], manifests: Collection[Path]) -> N
     files = sorted([*(path for path in manifests if path.parent == folder), *part_files(folder)])
     for path in files:
         if path.name not in known or path in manifests:
-            known[path.name] = _sha256(path)
+            known[path.name] = sha256_of(path)
     write_text(folder / SUMS, "".join(f"{known[path.name]}  {path.name}\n" for path in files))
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

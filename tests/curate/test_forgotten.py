@@ -74,8 +74,6 @@ def test_two_workspaces_have_different_hashes_of_one_picture(forgotten: Forgotte
 
 
 def test_asking_loads_nothing_heavy() -> None:
-    code = (
-        "import sys, curate.collect.forgotten; print(sorted({'pandas', 'pyarrow', 'numpy', 'PIL'} & set(sys.modules)))"
-    )
+    code = "import sys, curate.forgotten; print(sorted({'pandas', 'pyarrow', 'numpy', 'PIL'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "[]"
