@@ -28,8 +28,9 @@ class Groups:
 
     def describe(self) -> str:
         """The largest groups and what was cut, in one line."""
-        sizes = ", ".join(map(str, self.largest)) or "none"
-        said = f"{self.group_id.nunique()} groups; largest {sizes} pictures"
+        said = f"{self.group_id.nunique()} groups"
+        if self.largest:
+            said += f"; largest {', '.join(map(str, self.largest))} pictures"
         if self.cut:
             said += f"; {self.cut} listing edges of {len(self.bridges)} bridge pictures cut"
         return said

@@ -81,7 +81,7 @@ def aggregate_workspace(
         labels = _chosen_by(labels, _as_one(votes, same))
     else:
         labels, audit, told, model = LABELS.empty(), votes, [], None
-    said = [*summary(labels, audit, gold), *told]
+    said = [*summary(labels, audit, gold), *told] if len(votes) or given.empty else []
     labels = with_given(labels, given, task.keys, name)
     labels = with_copies(labels, same, name)
     torn = 0
@@ -139,8 +139,9 @@ def _check_given(given: pd.DataFrame, task: Task) -> None:
 
 
 def _others(labels: pd.DataFrame, torn: int) -> list[str]:
-    """A line about labels that were not counted from votes."""
-    counts = labels.loc[labels["label"].notna(), "source"].value_counts()
+    """A line about labels that no vote made."""
+    no_votes = (labels["source"] != IMPORT) | (labels["method"] == "given")  # imported votes are of this source, too
+    counts = labels.loc[labels["label"].notna() & no_votes, "source"].value_counts()
     names = {
         EXPERT: "from experts",
         IMPORT: "imported",
@@ -148,7 +149,7 @@ def _others(labels: pd.DataFrame, torn: int) -> list[str]:
         TWIN: "taken from near twins",
     }
     parts = [f"{counts[source]:,} {said}" for source, said in names.items() if source in counts]
-    lines = [f"labels that were not counted: {', '.join(parts)}"] if parts else []
+    lines = [f"labels that no vote made: {', '.join(parts)}"] if parts else []
     if torn:
         lines.append(f"{torn:,} clusters hold pictures of different labels; none of them passed a label on")
     return lines

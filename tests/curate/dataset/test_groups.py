@@ -82,7 +82,7 @@ def test_near_twins_are_never_pulled_apart() -> None:
 
 
 def test_no_pictures_make_no_groups() -> None:
-    assert groups_of(World()).describe() == "0 groups; largest none pictures"
+    assert groups_of(World()).describe() == "0 groups"
 
 
 def peeled(world: World, sides: dict[int, str], giant: int) -> set[int]:

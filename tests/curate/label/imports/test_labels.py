@@ -50,6 +50,9 @@ def test_expert_labels_say_who_and_that_they_win(person: Any, tmp_path: Path, id
     )
     assert "next: curate aggregate (expert labels win over votes)" in said
     assert "tested on" not in said
+    code, out, _ = person.type("aggregate")
+    assert code == 0
+    assert out.startswith("labels that no vote made: 2 from experts\n")
     given = person.given
     assert set(given["given_by"]) == {"Rosa"}
     assert set(given["chosen_by"]) == {"random"}

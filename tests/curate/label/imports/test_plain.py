@@ -31,6 +31,10 @@ def test_a_line_a_vote(person: Any, tmp_path: Path, ids: dict[str, str]) -> None
     assert votes["assignment_id"].tolist() == ["x1", "x2", "x3"]
     assert set(votes["submitted_at"]) == {pd.Timestamp("2026-01-05T18:20:30Z")}
     assert votes["worker_id"][0] == votes["worker_id"][1] != votes["worker_id"][2]
+    code, out, _ = person.type("aggregate")
+    assert code == 0
+    assert "2 of 3 votes counted; 1 rejected" in out
+    assert "no vote made" not in out  # imported votes are counted votes
     assert b"ana@example.org" not in person.shop.of_task("apron", "votes").read_bytes()
 
 
