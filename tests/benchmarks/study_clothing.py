@@ -24,13 +24,14 @@ from schemas.tables import EMBEDDINGS
 from train.data import choose
 from train.predict import predictions_frame, write_predictions
 
-EPOCHS = {0.25: 10, 0.5: 7, 1.0: 5}  # of supervised training: the fewer the labels, the more often each is seen
+EPOCHS = {0.25: 8, 0.5: 5, 1.0: 3}  # of supervised training: the fewer the labels, the more often each is seen
 RECIPE = {
-    "model": "tf_efficientnet_lite0", "image_size": 128, "drop_path": 0, "layer_decay": 1, "batch_size": 32, "base_lr": 4e-3,
+    "model": "tf_efficientnet_lite0", "image_size": 128, "drop_path": 0, "layer_decay": 0.8, "batch_size": 32, "base_lr": 8e-3,
     "warmup_epochs": 0.5, "crop_scale": 0.3, "rand_ops": 1, "erase": 0, "mixup": 0, "cutmix": 0, "eval_every": 40,
+    "model_args": "bn_momentum=0.1", "head_std": 2e-5,
 }  # fmt: skip
 SEMI = {
-    "semi_steps": 160, "semi_batch": 16, "mu": 2, "semi_base_lr": 4e-3, "semi_layer_decay": 1, "threshold": 0.7, "lambda_u": 1,
+    "semi_steps": 80, "semi_batch": 16, "mu": 2, "semi_base_lr": 8e-3, "semi_layer_decay": 0.8, "threshold": 0.7, "lambda_u": 1,
     "ema_horizon": 0.2, "semi_mixup_labeled": "false", "pool_has_labeled": "true",
 }  # fmt: skip
 
