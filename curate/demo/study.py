@@ -48,6 +48,7 @@ def tell_study(out: Path, quick: bool = False, seed: int = 0, max_hours: float =
         f"this takes {QUICK_HOURS if quick else HOURS} on 2 cores; all in {out}, Ctrl-C stops it, the same command goes on"
     )
     with alone(out), stopped_kindly(f"stopped; the same command with --out {out} goes on where it was"):
+        same_as_before(out, {"quick": quick, "seed": seed})
         study = study_file(out, quick)
         for task in tasks_of(study, quick):
             make_data(out / task, task, (QUICK_SIZES if quick else SIZES)[task], seed)
@@ -65,6 +66,16 @@ def alone(out: Path) -> Iterator[None]:
         except BlockingIOError:
             raise UserError(f"{out}: another process works there; wait for it, or name another --out") from None
         yield
+
+
+def same_as_before(out: Path, asked: dict[str, bool | int]) -> None:
+    """Note what the folder is for; UserError when it was begun for something else."""
+    begun = out / "begun.json"
+    if not begun.exists():
+        write_text(begun, json.dumps(asked) + "\n")
+    elif (found := json.loads(begun.read_text(encoding="utf-8"))) != asked:
+        words = f"{'the quick' if found['quick'] else 'the whole'} study with seed {found['seed']}"
+        raise UserError(f"{out}: holds {words}; go on with that, or name another --out")
 
 
 def study_file(out: Path, quick: bool) -> Path:
