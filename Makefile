@@ -5,7 +5,7 @@ PY := .venv/bin/python
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-quick test lint types format bench bench-collect bench-crowd bench-hits bench-pictures bench-storage bench-train clean
+.PHONY: help install demo demo-quick reproduce reproduce-quick test lint types format bench bench-collect bench-crowd bench-hits bench-pictures bench-storage bench-train clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/:/' | column -t -s ':'
@@ -25,6 +25,12 @@ demo: $(STAMP)  ## the whole story on this machine: listings to trained models a
 
 demo-quick: $(STAMP)  ## the same story, small (about 3 minutes)
 	@.venv/bin/curate demo --quick --out demo-quick
+
+reproduce: $(STAMP)  ## the paper's study on three drawn tasks: 27 + 3 runs, a night on 2 cores; goes on after any stop
+	@.venv/bin/curate demo --study --out reproduce $(REPRODUCE_ARGS)
+
+reproduce-quick: $(STAMP)  ## the same study, one task and a few steps, to see that it runs (about 4 minutes)
+	@.venv/bin/curate demo --study --quick --out reproduce-quick $(REPRODUCE_ARGS)
 
 test: $(STAMP)  ## format, lint, types and the whole suite, with a real browser
 	@tests/system-packages
@@ -66,4 +72,4 @@ bench-train: $(STAMP)  ## a semi-supervised step beside the forwards and backwar
 	@OMP_NUM_THREADS=1 $(PY) tests/benchmarks/bench_train.py resnet18 64
 
 clean:  ## remove the environment and everything the demos made
-	rm -rf .venv demo demo-quick
+	rm -rf .venv demo demo-quick reproduce-quick

@@ -162,11 +162,13 @@ def run_study(study: Study, max_hours: float = 2.0, say: Callable[[str], None] |
     return study.runs
 
 
-def write_reports(study: Study) -> list[Path]:
-    """One page (also as Markdown and JSON) for each manifest, about its runs that are finished; the pages written."""
-    from train.report import report, write_report
+def write_reports(study: Study) -> Iterator[str]:
+    """One page (also as Markdown and JSON) for each manifest, about its runs that are finished; what was written, and the
+    answer to what the study asks, as lines.
+    """
+    from train.report import answer, claim_text, report, write_report
 
-    pages = []
+    claims = []
     for task in dict.fromkeys(run.manifest.stem for run in study.runs):
         done = [run.folder for run in study.runs if run.manifest.stem == task and state_of(run.folder) == "done"]
         if not done:
@@ -174,8 +176,11 @@ def write_reports(study: Study) -> list[Path]:
         table = report(done)
         for ending in ("md", "json", "html"):
             write_report(table, study.out / f"{task}.{ending}")
-        pages.append(study.out / f"{task}.html")
-    return pages
+        yield f"report -> {study.out / f'{task}.html'}"
+        claims += table.claims
+    yield from (claim_text(one) for one in claims)
+    if claims:
+        yield answer(claims)
 
 
 def plan(study: Study) -> str:
@@ -239,8 +244,7 @@ def study_lines(path: Path | None, dry_run: bool, max_hours: float, show_example
     try:
         run_study(study, max_hours)
     finally:  # also of a study that was stopped: what is there can be looked at
-        for page in write_reports(study):
-            yield f"report -> {page}"
+        yield from write_reports(study)
     yield f"{len(study.runs)} runs finished -> {study.out}"
 
 

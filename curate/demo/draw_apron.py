@@ -27,6 +27,11 @@ class Apron:
     border: float  # width of the border, 0 = none
     folds: float  # how much the skirt falls in folds
 
+    @property
+    def hard(self) -> bool:
+        """Tiny or faint print: people and models will err here."""
+        return self.cloth.hard
+
 
 def choose_apron(rng: np.random.Generator, pattern: str, hard: bool = False) -> Apron:
     """A new apron with a print of that class."""

@@ -1,4 +1,4 @@
-"""What a search for aprons also brings: kitchen things, phone cases, banners. Some carry the same prints as the aprons."""
+"""What a search also brings: kitchen things, phone cases, banners. Some carry the same prints as the product."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from curate.demo.draw import Array, Canvas, Color, box, canvas, disc, hsv, rod
-from curate.demo.draw_apron import photo_size
+from curate.demo.draw_apron import choose_apron, draw_apron, photo_size
 from curate.demo.draw_fabric import PRINTS, Print, choose_print, paint
 
 THINGS = ("mug", "pot", "phone case", "towel", "plate", "oven mitt", "board", "banner")
@@ -19,9 +19,11 @@ BANNERS = {
 
 
 def draw_thing(thing: str, rng: np.random.Generator, language: str = "es") -> Image.Image:
-    """A photo of one of THINGS; a banner is written in the marketplace's language."""
+    """A photo of one of THINGS, or of an apron; a banner is written in the marketplace's language."""
     if thing == "banner":
         return _banner(rng, language)
+    if thing == "apron":  # for markets that sell something else
+        return draw_apron(choose_apron(rng, str(rng.choice(PRINTS))), "front" if rng.random() < 0.5 else "worn", rng)
     size = photo_size(rng)
     to = canvas(
         rng, size, size[0] * rng.uniform(0.75, 1.0), float(rng.normal(0, 8)), tuple(rng.uniform(-0.06, 0.06, 2))

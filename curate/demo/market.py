@@ -1,7 +1,7 @@
-"""A small marketplace drawn by our own code: listings of aprons in three countries, with everything that real ones do to us.
+"""A small marketplace drawn by our own code: listings of one product in three countries, with everything real ones do to us.
 
-The same apron is photographed from several sides; resellers take over photos, re-encoded, resized or with their mark on them;
-some listings are no aprons at all; a few files are broken. The same seed draws the same bytes.
+The same product is photographed from several sides; resellers take over photos, re-encoded, resized or with their mark on them;
+some listings are something else; a few files are broken. The same seed draws the same bytes.
 """
 
 from __future__ import annotations
@@ -17,18 +17,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance, ImageFont
 
-from curate.demo.draw_apron import choose_apron, draw_apron
-from curate.demo.draw_other import THINGS, draw_thing, plain_letters
+from curate.demo.draw_other import draw_thing, plain_letters
+from curate.demo.goods import APRONS, Goods
 from schemas.files import write_bytes, write_text
 
 LISTINGS = 400  # at scale 1
-RESOLD = 0.14  # share of listings that are another seller's offer of an apron already there
-HARD = 0.08  # share of aprons whose print is tiny or faint
-# plain sells most, hearts least: a natural skew, with enough of the rare ones to learn from
-SHARES = {
-    "plain": 0.15, "stripes": 0.14, "checks": 0.13, "dots": 0.12, "floral": 0.11, "zigzag": 0.095, "stars": 0.08,
-    "hearts": 0.075, "other": 0.1,
-}  # fmt: skip
+RESOLD = 0.14  # share of listings that are another seller's offer of a product already there
+HARD = 0.08  # share of products that are hard to tell: a print that is tiny or faint, a neck bound in its own color
 
 
 @dataclass(frozen=True)
@@ -50,22 +45,16 @@ PLACES = (
     Place("ar", "Mercadito Sur", "AR", "es", "ARS", (6900, 34900), 0.25),
 )
 BRANDS = ("Nopalito", "Doña Lumbre", "Cacerola", "Fogão & Cia", "Mandacaru", "Ipê Têxtil", "La Cordobesa", "Yerba Buena", "Tela Viva")  # fmt: skip
-TITLES = {
+THINGS = {  # titles of what is not the product
     "es": {
-        "plain": "liso", "stripes": "a rayas", "checks": "a cuadros", "dots": "de lunares", "floral": "con flores",
-        "zigzag": "en zigzag", "stars": "de estrellas", "hearts": "de corazones",
-        "apron": ("Delantal de cocina", "Mandil", "Delantal unisex", "Delantal de chef"),
         "mug": "Taza de cerámica", "pot": "Olla con tapa", "phone case": "Funda para celular", "towel": "Repasador de algodón",
         "plate": "Plato hondo", "oven mitt": "Guante para horno", "board": "Tabla de picar", "banner": "Vale de regalo",
-        "category": "Cocina > Delantales", "more": ("", "con bolsillo", "ajustable", "100% algodón", "antimanchas"),
+        "apron": "Delantal de cocina",
     },
     "pt": {
-        "plain": "liso", "stripes": "listrado", "checks": "xadrez", "dots": "de bolinhas", "floral": "floral",
-        "zigzag": "ziguezague", "stars": "de estrelas", "hearts": "de corações",
-        "apron": ("Avental de cozinha", "Avental unissex", "Avental de chef"),
         "mug": "Caneca de cerâmica", "pot": "Panela com tampa", "phone case": "Capinha de celular", "towel": "Pano de prato",
         "plate": "Prato fundo", "oven mitt": "Luva térmica", "board": "Tábua de corte", "banner": "Vale-presente",
-        "category": "Cozinha > Aventais", "more": ("", "com bolso", "ajustável", "100% algodão", "impermeável"),
+        "apron": "Avental de cozinha",
     },
 }  # fmt: skip
 
@@ -112,7 +101,13 @@ class Market:
         return [photo for listing in self.listings for photo in listing.pictures]
 
 
-def draw_market(folder: Path, seed: int = 0, scale: float = 1.0, tick: Callable[[int], object] | None = None) -> Market:
+def draw_market(
+    folder: Path,
+    seed: int = 0,
+    scale: float = 1.0,
+    tick: Callable[[int], object] | None = None,
+    goods: Goods = APRONS,
+) -> Market:
     """Draw the marketplace into a folder: pictures, market.json, truth.csv (every picture) and gold.csv (an expert's few).
 
     Args:
@@ -120,22 +115,25 @@ def draw_market(folder: Path, seed: int = 0, scale: float = 1.0, tick: Callable[
         seed: same seed, same bytes.
         scale: 1 = about 900 pictures in 400 listings.
         tick: called with 1 after each listing, for a progress bar.
+        goods: the product that it sells.
     """
     folder = Path(folder)
     (folder / "pictures").mkdir(parents=True, exist_ok=True)
     listings: list[Listing] = []
-    subjects = _subjects(seed, max(12, round(LISTINGS * scale)))
+    subjects = _subjects(goods, seed, max(12, round(LISTINGS * scale)))
     for number, subject in enumerate(subjects):
         rng = np.random.default_rng([seed, number])
         source = listings[subject] if isinstance(subject, int) else None
-        listing = _resell(folder, rng, number, source) if source else _offer(folder, rng, number, str(subject))
+        listing = (
+            _resell(goods, folder, rng, number, source) if source else _offer(goods, folder, rng, number, str(subject))
+        )
         listings.append(listing)
         if tick:
             tick(1)
     market = Market(folder, _damage(folder, listings))
     write_text(folder / "market.json", json.dumps(describe(market), ensure_ascii=False, indent=1))
     _write_truth(market)
-    _write_gold(market, seed, min(40, max(9, len(market.photos) // 11)))
+    _write_gold(market, goods, seed, min(40, max(9, len(market.photos) // 11)))
     return market
 
 
@@ -156,52 +154,52 @@ def describe(market: Market) -> dict[str, object]:
     }
 
 
-def _subjects(seed: int, count: int) -> list[str | int]:
+def _subjects(goods: Goods, seed: int, count: int) -> list[str | int]:
     """What each listing offers: a class, or the number of the earlier listing that it resells."""
     rng = np.random.default_rng([seed, 10**6])
     own = count - round(count * RESOLD)
-    wanted = {label: share * own for label, share in SHARES.items()}
+    wanted = {label: share * own for label, share in goods.shares.items()}
     classes = [label for label, n in wanted.items() for _ in range(max(1, round(n)))][:own]
-    classes += ["plain"] * (own - len(classes))
+    classes += [next(iter(goods.shares))] * (own - len(classes))
     subjects: list[str | int] = [str(label) for label in rng.permutation(np.asarray(classes))]
     resellable = [i for i, label in enumerate(subjects) if label != "other"]
     subjects += [int(i) for i in rng.choice(resellable, count - own, replace=False)]
     return subjects
 
 
-def _offer(folder: Path, rng: np.random.Generator, number: int, label: str) -> Listing:
+def _offer(goods: Goods, folder: Path, rng: np.random.Generator, number: int, label: str) -> Listing:
     """A new listing with its own photos."""
-    listing = _listing(rng, number, label)
+    listing = _listing(goods, rng, number, label)
     if label == "other":
-        thing = str(rng.choice(THINGS))
-        listing = replace(listing, title=str(TITLES[listing.language][thing]))
+        thing = str(rng.choice(goods.things))
+        listing = replace(listing, title=THINGS[listing.language][thing])
         shots = [(thing, draw_thing(thing, rng, listing.language)) for _ in range(int(rng.integers(1, 4)))]
         photos = [
             _save(folder, listing, i, image, Photo("", "other", view), rng) for i, (view, image) in enumerate(shots)
         ]
         return replace(listing, pictures=photos)
-    apron = choose_apron(rng, label, hard=bool(rng.random() < HARD))
-    views = ["front" if rng.random() < 0.8 else "worn"]
-    views += [str(view) for view in rng.permutation(np.asarray(["worn", "detail", "folded", "front"]))]
+    product = goods.choose(rng, label, bool(rng.random() < HARD))
+    views = [goods.views[0] if rng.random() < 0.8 else goods.views[1]]
+    views += [str(view) for view in rng.permutation(np.asarray([*goods.views[1:], goods.views[0]]))]
     views = views[: int(rng.choice([1, 2, 3, 4], p=[0.2, 0.37, 0.3, 0.13]))]
     photos = []
     for i, view in enumerate(views):
-        photo = Photo("", label, view, apron.cloth.hard)
-        photos.append(_save(folder, listing, i, draw_apron(apron, view, rng), photo, rng))
+        photo = Photo("", label, view, product.hard)
+        photos.append(_save(folder, listing, i, goods.draw(product, view, rng), photo, rng))
     if rng.random() < 0.04:  # many sellers end their gallery with a banner
         image = draw_thing("banner", rng, listing.language)
         photos.append(_save(folder, listing, len(photos), image, Photo("", "other", "banner"), rng))
     return replace(listing, pictures=photos)
 
 
-def _listing(rng: np.random.Generator, number: int, label: str, place: Place | None = None) -> Listing:
+def _listing(goods: Goods, rng: np.random.Generator, number: int, label: str, place: Place | None = None) -> Listing:
     place = place or PLACES[int(rng.choice(len(PLACES), p=[p.share for p in PLACES]))]
-    words = TITLES[place.language]
+    words = goods.words[place.language]
     brand = str(rng.choice(np.asarray(BRANDS)))
-    what = str(rng.choice(np.asarray(words["apron"])))
-    more = str(rng.choice(np.asarray(words["more"])))
-    # sellers do not always name the print, so a title alone labels nothing
-    pattern = str(words.get(label, "")) if rng.random() < 0.6 else ""
+    what = str(rng.choice(np.asarray(words.names)))
+    more = str(rng.choice(np.asarray(words.more)))
+    # sellers do not always name the class, so a title alone labels nothing
+    pattern = words.of.get(label, "") if rng.random() < 0.6 else ""
     low, high = place.price
     price = float(np.round(rng.uniform(low, high), 2 if high < 1000 else 0))
     return Listing(
@@ -209,7 +207,7 @@ def _listing(rng: np.random.Generator, number: int, label: str, place: Place | N
         listing_id=f"{place.key.upper()}{100000 + number * 37}",
         title=" ".join(part for part in (what, pattern, more, brand) if part),
         brand=brand,
-        category=str(words["category"]),
+        category=words.category,
         price=price,
         currency=place.currency,
         country=place.country,
@@ -217,10 +215,10 @@ def _listing(rng: np.random.Generator, number: int, label: str, place: Place | N
     )
 
 
-def _resell(folder: Path, rng: np.random.Generator, number: int, source: Listing) -> Listing:
-    """Another seller's offer of the same apron, with photos taken over from the first: changed, or byte for byte."""
+def _resell(goods: Goods, folder: Path, rng: np.random.Generator, number: int, source: Listing) -> Listing:
+    """Another seller's offer of the same product, with photos taken over from the first: changed, or byte for byte."""
     elsewhere = [place for place in PLACES if place.key != source.marketplace]
-    listing = _listing(rng, number, source.pictures[0].label, elsewhere[int(rng.integers(len(elsewhere)))])
+    listing = _listing(goods, rng, number, source.pictures[0].label, elsewhere[int(rng.integers(len(elsewhere)))])
     photos = []
     for i, photo in enumerate(source.pictures[: int(rng.integers(1, 4))]):
         original = (folder / photo.file).read_bytes()
@@ -313,35 +311,25 @@ def _write_truth(market: Market) -> None:
     _write_csv(market.folder / "truth.csv", ("image_id", "label"), sorted(rows.items()))
 
 
-def _write_gold(market: Market, seed: int, count: int) -> None:
+def _write_gold(market: Market, goods: Goods, seed: int, count: int) -> None:
     """What an expert labeled: clear pictures without a twin, spread over the classes."""
     rng = np.random.default_rng([seed, 10**6 + 1])
     taken_over = {photo.origin for photo in market.photos}
-    candidates: dict[str, list[Photo]] = {label: [] for label in SHARES}
+    candidates: dict[str, list[Photo]] = {label: [] for label in goods.shares}
     for photo in market.photos:
         if photo.made == "drawn" and not photo.hard and photo.image_id not in taken_over:
             candidates[photo.label].append(photo)
     rows: list[tuple[str, ...]] = []
-    share = -(-count // len(SHARES))
+    share = -(-count // len(goods.shares))
     for label, photos in candidates.items():
         picked = rng.permutation(len(photos))[: share if len(photos) > 8 * share else min(share, max(2, share - 2))]
-        rows += [(photos[int(i)].image_id, label, _why(photos[int(i)])) for i in picked]
+        rows += [(photos[int(i)].image_id, label, _why(goods, photos[int(i)])) for i in picked]
     _write_csv(market.folder / "gold.csv", ("image_id", "label", "explanation"), rows)
 
 
-def _why(photo: Photo) -> str:
+def _why(goods: Goods, photo: Photo) -> str:
     """An expert's sentence, shown to a worker who chose otherwise."""
-    reasons = {
-        "plain": "One color all over; seams and folds are no pattern.",
-        "stripes": "Lines in one direction only.",
-        "checks": "Lines cross at right angles.",
-        "dots": "Round spots.",
-        "floral": "Flowers with leaves.",
-        "zigzag": "The lines turn back and forth.",
-        "stars": "Five-pointed stars.",
-        "hearts": "Heart shapes.",
-    }
-    return reasons.get(photo.label, f"This is no apron ({photo.view}).")
+    return goods.reasons.get(photo.label, f"{goods.other} ({photo.view}).")
 
 
 def _write_csv(path: Path, head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:

@@ -34,8 +34,9 @@ def run(
     Raises UserError when it fails, Interrupted when a person stopped it.
     """
     child = subprocess.Popen(
-        command_line(program, arguments), stdout=subprocess.PIPE, env={**os.environ, **env}, text=True, encoding="utf-8"
-    )
+        command_line(program, arguments), stdout=subprocess.PIPE, env={**os.environ, **env}, text=True, encoding="utf-8",
+        preexec_fn=_killed_with_parent if sys.platform == "linux" else None,
+    )  # fmt: skip
     try:
         output = _read(child.stdout, echo)
         code = child.wait()
@@ -91,10 +92,19 @@ def start(program: str, arguments: Sequence[str | Path], log: Path) -> Server:
 
 
 def _end_with_parent() -> None:
-    """In the child: ask Linux to end it when the demo is gone, also by kill -9, so that its port is free again."""
+    """In a server: ask Linux to end it when the demo is gone, also by kill -9, so that its port is free again."""
+    _when_parent_dies(signal.SIGTERM)
+
+
+def _killed_with_parent() -> None:
+    """In a command: when the demo was killed by force so is the command, else it would hold what the next start needs."""
+    _when_parent_dies(signal.SIGKILL)
+
+
+def _when_parent_dies(sent: signal.Signals) -> None:
     import ctypes
 
-    ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+    ctypes.CDLL(None).prctl(1, sent)  # PR_SET_PDEATHSIG
 
 
 def _end(child: subprocess.Popen[str]) -> None:

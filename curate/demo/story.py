@@ -36,6 +36,7 @@ class Size:
     recipe: str  # of the trainings
     workers: int
     minutes: str  # to expect on 2 cores, said first
+    asked: int = MOST_ASKED  # pictures put before people at most
 
 
 FULL = Size(scale=1.0, label_share=0.85, recipe="cpu", workers=12, minutes="about 9 minutes")
@@ -50,6 +51,7 @@ class Story:
     size: Size
     seed: int = 0
     images: Path | None = None
+    product: str = "apron"  # what the drawn marketplace sells, a task of curate.demo.goods
     env: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     servers: list[Server] = field(default_factory=list)
@@ -61,13 +63,13 @@ class Story:
 
     def curate(self, *arguments: str | Path, allowed: Sequence[int] = (0,)) -> str:
         """Run a `curate` command in the workspace, shown as a person would type it."""
-        _say(f"    $ curate {' '.join(map(str, arguments))}")
+        say(f"    $ curate {' '.join(map(str, arguments))}")
         return run("curate", arguments, {**self.env, "CURATE_WORKSPACE": str(self.shop)}, allowed)
 
     @contextmanager
     def stage(self, name: str, what: str) -> Iterator[None]:
         """Announce a stage and keep its wall time."""
-        _say(f"\n[{len(self.seconds) + 1:2}] {name}: {what}")
+        say(f"\n[{len(self.seconds) + 1:2}] {name}: {what}")
         began = time.monotonic()
         yield
         self.seconds[name] = round(time.monotonic() - began, 1)
@@ -75,43 +77,58 @@ class Story:
 
     def tell(self) -> Path:
         """All of it; returns the report's path."""
-        self.out.mkdir(parents=True, exist_ok=True)
         began = time.monotonic()
-        try:
-            task = self.import_folder() if self.images else self.scrape_market()
-            self.clean()
-            self.ask_people(task)
-            self.make_data_set(task)
+        with self.servers_end():
+            task = self.make_data()
             runs = [self.train(task, method) for method in METHODS]
             report = self.report(runs)
-        finally:
-            for server in self.servers:
-                server.stop()
-        _say(
+        say(
             f"\ntook {(time.monotonic() - began) / 60:.1f} minutes: "
             + ", ".join(f"{k} {v:.0f} s" for k, v in self.seconds.items())
         )
         return report
+
+    @contextmanager
+    def servers_end(self) -> Iterator[None]:
+        """Make the folder, and end the servers whatever happens."""
+        self.out.mkdir(parents=True, exist_ok=True)
+        try:
+            yield
+        finally:
+            for server in self.servers:
+                server.stop()
+
+    def make_data(self) -> str:
+        """From nothing to a split data set; returns the task's name."""
+        task = self.import_folder() if self.images else self.scrape_market()
+        self.clean()
+        self.ask_people(task)
+        self.make_data_set(task)
+        return task
 
     # pictures come in
 
     def scrape_market(self) -> str:
         """Draw the marketplace, serve it, scrape it; returns the task's name."""
         market = self.out / "market"
-        with self.stage("draw", "our own code draws a small marketplace of aprons"):
+        with self.stage("draw", f"our own code draws a marketplace for the task {self.product}"):
+            from curate.demo.goods import GOODS
             from curate.demo.market import draw_market
 
             if not (market / "market.json").exists():
                 from schemas.progress import progress
 
                 with progress(round(400 * self.size.scale), "listings drawn") as bar:
-                    draw_market(market, seed=self.seed, scale=self.size.scale, tick=bar.update)
+                    goods = GOODS[self.product]
+                    draw_market(market, seed=self.seed, scale=self.size.scale, tick=bar.update, goods=goods)
         with self.stage("scrape", "its listing pages become listings and pictures"):
             self.servers.append(start("shop", [market, "--port", str(self.shop_port())], self.out / "shop-server.log"))
-            self.make_workspace("--task", "apron", "--set", "split.test=0.16")
+            budget = max(100, round(0.05 * self.size.asked))  # dollars; three answers about ten pictures cost 30 cents
+            settings = ("split.test=0.16", *([f"crowd.budget_usd={budget}"] if budget > 100 else []))
+            self.make_workspace("--task", self.product, *(part for one in settings for part in ("--set", one)))
             self.curate("scrape", self.servers[-1].url, "--delay", "0", "--allow-private", allowed=(0, 3))
             self.curate("import", "truth", market / "truth.csv")
-        return "apron"
+        return self.product
 
     def import_folder(self) -> str:
         """Import a folder of class folders; returns the task's name."""
@@ -175,7 +192,7 @@ class Story:
             "curate", ["crowd", "serve", "--workspace", self.shop, "--port", port], self.out / "crowd-server.log"
         )
         self.servers.append(server)
-        _say(f"    the crowd answers at {server.url} (a person would open it in a browser)")
+        say(f"    the crowd answers at {server.url} (a person would open it in a browser)")
 
     def gold(self, task: str) -> Path:
         """Pictures whose answer an expert knows: drawn with the market, else sampled here in the expert's place."""
@@ -183,11 +200,11 @@ class Story:
         return drawn if drawn.exists() else sample_gold(self.shop, task, self.out / "gold.csv", self.seed)
 
     def pictures_to_ask(self) -> int:
-        """A share of the pictures that count, MOST_ASKED at most; the others are the unlabeled pool."""
+        """A share of the pictures that count, `asked` at most; the others are the unlabeled pool."""
         from schemas.tables import CLUSTERS
 
         clusters = CLUSTERS.read(self.shop / "clusters.parquet")
-        return min(MOST_ASKED, int(self.size.label_share * clusters["representative"].sum()))
+        return min(self.size.asked, int(self.size.label_share * clusters["representative"].sum()))
 
     # labels, data set, models
 
@@ -217,7 +234,7 @@ class Story:
                 arguments += ["--stage1", self.shop / "runs" / f"{task}-vit"]
             if self.outdated(task, folder):
                 arguments.append("--fresh")
-            _say(f"    $ train {' '.join(map(str, arguments))}")
+            say(f"    $ train {' '.join(map(str, arguments))}")
             run("train", arguments, self.env)
         return folder
 
@@ -234,7 +251,7 @@ class Story:
         """The paper's table, and one page to look at."""
         page = self.out / "report.html"
         with self.stage("report", "one page with all of it"):
-            _say(f"    $ train report {' '.join(map(str, runs))}")
+            say(f"    $ train report {' '.join(map(str, runs))}")
             run("train", ["report", *runs], self.env)
             predictions = [part for folder in runs for part in ("--predictions", folder / "predictions.parquet")]
             self.curate("report", *predictions, "--out", page)
@@ -246,13 +263,20 @@ def tell_story(out: Path, quick: bool = False, images: Path | None = None, seed:
     size = QUICK if quick else FULL
     if images:
         describe_folder(images)
-    _say(f"{expected(size, images)}; everything lands in {out}, Ctrl-C stops it, the same command goes on")
+    say(f"{expected(size, images)}; everything lands in {out}, Ctrl-C stops it, the same command goes on")
     story = Story(out.absolute(), size, seed, images.absolute() if images else None)
+    with stopped_kindly(f"stopped; the same command with --out {out} goes on where it was"):
+        return story.tell()
+
+
+@contextmanager
+def stopped_kindly(how_to_go_on: str) -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the demo and its servers with one line."""
     signal.signal(signal.SIGTERM, _as_ctrl_c)
     try:
-        return story.tell()
+        yield
     except (KeyboardInterrupt, Interrupted):
-        raise Interrupted(f"stopped; the same command with --out {out} goes on where it was") from None
+        raise Interrupted(how_to_go_on) from None
 
 
 def _as_ctrl_c(_number: int, _frame: object) -> None:
@@ -313,7 +337,7 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
     """The demo's own words go to stdout at once, between the lines of its commands."""
     print(text, flush=True)
     sys.stderr.flush()

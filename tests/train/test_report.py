@@ -12,6 +12,7 @@ import torch
 from schemas.errors import UserError
 from train.metrics import judge
 from train.report import report, write_report
+from train.report.claim import answer
 from train.report.details import confused, coverage_curve, reliability
 from train.report.figures import accuracy_plot
 from train.report.gallery import saliency
@@ -81,6 +82,39 @@ def test_pools_of_several_sizes_are_table_3(shop: Path, ask: Ask) -> None:
     assert "Table 3: the unlabeled pool" in found.markdown()
 
 
+def test_semivit_with_half_of_the_labels_is_held_against_vit_with_all(shop: Path, ask: Ask) -> None:
+    path, stage1 = shop / "apron.parquet", shop / "runs" / "apron-vit-50-s0"
+    semi = shop / "runs" / "apron-semivit-50-s0"
+    train(ask(path, "semivit", "semi_steps=2", label_fraction=0.5, stage1=stage1))
+    found = report([shop / "runs" / "apron-vit-100-s0", stage1, semi])
+    (one,) = found.claims
+    right = {name: json.loads((shop / "runs" / f"apron-{name}-s0" / "metrics.json").read_text())["test"]["right"]
+             for name in ("vit-100", "semivit-50")}  # fmt: skip
+    assert (one["vit"]["right"], one["semivit"]["right"], one["n"]) == (right["vit-100"], right["semivit-50"], 18)
+    assert (one["vit"]["labels"], one["semivit"]["labels"], one["semivit"]["unlabeled"]) == (36, 18, 24 + 18)
+    assert one["only_semivit"] - one["only_vit"] == right["semivit-50"] - right["vit-100"]
+    text = found.markdown()
+    assert "Does Semi-ViT with 50% of the labels match ViT with all of them?" in text
+    assert f"Semi-ViT with 50% of the labels (18 + 42 unlabeled) {right['semivit-50'] / 18:.1%}" in text
+    assert report([shop / "runs" / "apron-vit-100-s0", stage1]).claims == []
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "said"),
+    [
+        (["better"], "all of them? Yes, it is better: +2.0 points (+0.5 to +3.5), McNemar p = 0.01"),
+        (["worse"], "No, it is worse"),
+        (["no difference shown"], "No difference shown: +2.0 points"),
+        (["better", "worse", "better"], "Of 3 comparisons: better in 2, no difference shown in 0, worse in 1"),
+    ],
+)
+def test_the_answer_is_said_whatever_comes_out(outcomes: list[str], said: str) -> None:
+    one = {"difference": 0.02, "low": 0.005, "high": 0.035, "p": 0.01}
+    half = [{**one, "label_fraction": 0.5, "outcome": outcome} for outcome in outcomes]
+    assert said in answer([*half, {**one, "label_fraction": 0.75, "outcome": "better"}])
+    assert answer([]) == ""
+
+
 @pytest.mark.parametrize("ending", ["md", "json"])
 def test_it_is_written_as_the_ending_says(runs: list[Path], tmp_path: Path, ending: str) -> None:
     out = tmp_path / f"table.{ending}"
@@ -90,7 +124,7 @@ def test_it_is_written_as_the_ending_says(runs: list[Path], tmp_path: Path, endi
     if ending == "json":
         found = json.loads(text)
         assert len(found["rows"]) == 3
-        assert set(found) == {"rows", "pairs", "notes", "table1", "table2", "table3", "details"}
+        assert set(found) == {"rows", "pairs", "notes", "table1", "table2", "table3", "details", "claims"}
 
 
 def test_the_page_needs_nothing_else_and_shows_plots_and_pictures(runs: list[Path], shop: Path, tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ def test_the_papers_study_is_27_runs_and_3(make_manifest: Make) -> None:
         ("semivit", "apron", share) for share in ("200%", "300%", "400%")
     ]
     assert {run.unlabeled_base for run in larger} == {284_000}
+    assert {0.5, 1.0} <= {run.label_fraction for run in study.runs}  # what is claimed: half of the labels against all
     assert all(run.stage1 is not None for run in study.runs if run.method == "semivit")
 
 
@@ -44,14 +45,24 @@ def test_semivit_runs_of_all_pool_sizes_share_the_stage_1_that_vit_trains(make_m
     body = 'manifests = ["apron.parquet"]\nmethods = ["semivit"]\nlabel_fractions = [0.5]\nunlabeled = ["50%", "all"]\n'
     study = read_study(write(home / "s.toml", tiny["semivit"], body))
     assert [run.name for run in study.runs] == ["apron-vit-50-s0", "apron-semivit-50-u50pct-s0", "apron-semivit-50-s0"]
-    pages = list(study_lines(home / "s.toml", False, 2.0, False))
-    assert pages[-1] == f"3 runs finished -> {home / 'runs'}"
+    lines = list(study_lines(home / "s.toml", False, 2.0, False))
+    assert lines[-1] == f"3 runs finished -> {home / 'runs'}"
+    assert lines[:-1] == [f"report -> {home / 'runs' / 'apron.html'}"]  # no ViT with all labels: nothing is claimed
     records = [json.loads((run.folder / "run.json").read_text()) for run in study.runs]
     assert [set(record["seconds"]) for record in records] == [{"train"}, {"stage2"}, {"stage2"}]
     assert [record["counts"]["unlabeled"] for record in records][1:] == [12 + 18, 24 + 18]
     assert {record["test_reads"] for record in records} == {1}
     table = json.loads((home / "runs" / "apron.json").read_text())
     assert [row["method"] for row in table["rows"]] == ["vit", "semivit", "semivit"]
+
+
+def test_a_study_ends_with_the_answer_to_its_question(make_manifest: Make, tiny: Tiny) -> None:
+    home = make_manifest().parent
+    body = 'manifests = ["apron.parquet"]\nmethods = ["vit", "semivit"]\nlabel_fractions = [0.5, 1.0]\n'
+    *_, claim, answer, done = study_lines(write(home / "s.toml", tiny["semivit"], body), False, 2.0, False)
+    assert claim.startswith("apron, seed 0: Semi-ViT with 50% of the labels (18 + 42 unlabeled)")
+    assert answer.startswith("Does Semi-ViT with 50% of the labels match ViT with all of them? ")
+    assert done.startswith("4 runs finished")
 
 
 def test_another_stage_1_than_vits_is_not_shared(make_manifest: Make, tiny: Tiny) -> None:

@@ -77,7 +77,7 @@ def accuracy_plot(rows: Sequence[dict[str, Any]]) -> str:
     highest = max(row["labels"] for row in rows)
     low = max(0.0, math.floor(20 * min(row["acc1_low"] for row in rows)) / 20)
     high = min(1.0, math.ceil(20 * max(row["acc1_high"] for row in rows)) / 20)
-    axes = _Axes((0, highest * 1.06), (low, high), right=74)
+    axes = _Axes((0, highest * 1.06), (low, high), right=88)
     labels = sorted({row["labels"] for row in rows})
     axes.ticks(
         [(n, f"{n:,}") for n in _apart(labels, highest)],
@@ -89,7 +89,7 @@ def accuracy_plot(rows: Sequence[dict[str, Any]]) -> str:
     for number, method in enumerate(dict.fromkeys(row["method"] for row in rows)):
         own: dict[int, dict[str, Any]] = {}
         for row in sorted((r for r in rows if r["method"] == method), key=lambda r: (r["labels"], r["unlabeled"])):
-            own[row["labels"]] = row  # of several pools the largest
+            own.setdefault(row["labels"], row)  # of several pools the smallest; Table 3 has the others
         shift = highest * 0.012 * (number - 1)  # bars beside each other, not on each other
         points = [(row["labels"] + shift, row["acc1"]) for row in own.values()]
         axes.line(points, f"line m-{method}")
@@ -105,7 +105,7 @@ def accuracy_plot(rows: Sequence[dict[str, Any]]) -> str:
     last = -math.inf
     for y, name, method in sorted(ends):  # names beside the ends of their lines, pushed apart where they meet
         last = max(y, last + 15)
-        axes.text(WIDTH - 70, last + 4, name, "start", f"key m-{method}")
+        axes.text(WIDTH - 84, last + 4, name, "start", f"key m-{method}")
     return axes.svg("Accuracy on test against labeled pictures used")
 
 

@@ -11,6 +11,7 @@ from schemas.interval import wilson
 from schemas.progress import progress
 from train.calibrate import at_temperature
 from train.report import whole
+from train.report.claim import answer, points, said
 from train.report.details import confused
 from train.report.figures import accuracy_plot, coverage_plot, reliability_plot
 from train.report.gallery import Shown, looks
@@ -34,11 +35,15 @@ def render(report: whole.Report) -> str:
     bar.close()
     return pages.get_template("report.html").render(
         report=report,
+        title=f"{report.tasks[0].name}: runs compared" if len(tasks) == 1 else "Runs compared",
+        several=len(tasks) > 1,
         tasks=tasks,
         table1=[whole.table1_cells(row) for row in report.table1],
         table2=[_with_range(row, whole.table2_cells(row)) for row in report.table2],
         table3=[_with_range(row, whole.table3_cells(row)) for row in report.table3],
         heads=(whole.TABLE1_HEAD, whole.TABLE2_HEAD, whole.TABLE3_HEAD),
+        answer=answer(report.claims),
+        claims=[{**one, "points": points(one), "said": said(one)} for one in report.claims],
         pairs=[(pair, whole.pair_text(pair)) for pair in report.pairs],
         confused=confused,
     )

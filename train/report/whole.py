@@ -10,6 +10,7 @@ from typing import Any
 
 from schemas.errors import UserError
 from schemas.files import write_text
+from train.report.claim import answer, claim_text, claims
 from train.report.details import details
 from train.report.gather import NAMES, Task, gather
 from train.report.tables import pairs, run_rows, table1, table2, table3
@@ -28,11 +29,12 @@ class Report:
     table2: list[dict[str, Any]]
     table3: list[dict[str, Any]]
     details: list[dict[str, Any]]  # one a task: the run that val likes best
+    claims: list[dict[str, Any]]  # Semi-ViT with fewer labels against ViT with all
     pictures: Path | None = field(default=None)
 
     def json(self) -> str:
         """All figures."""
-        names = ("rows", "pairs", "notes", "table1", "table2", "table3", "details")
+        names = ("rows", "pairs", "notes", "table1", "table2", "table3", "details", "claims")
         return json.dumps({name: getattr(self, name) for name in names}, indent=1, ensure_ascii=False)
 
     def html(self) -> str:
@@ -47,7 +49,10 @@ class Report:
         parts += [*_title("Table 2: methods and label shares"), table2_text(self.table2), ""]
         if self.table3:
             parts += [*_title("Table 3: the unlabeled pool"), _table3(self.table3), ""]
-        parts += ["## 5.1 Which method, with how many labels", "", *(f"- {pair_text(pair)}" for pair in self.pairs), ""]
+        parts += _title("5.1 Which method, with how many labels")
+        if self.claims:
+            parts += [f"**{answer(self.claims)}.**", "", *(f"- {claim_text(one)}" for one in self.claims), ""]
+        parts += [*(f"- {pair_text(pair)}" for pair in self.pairs), ""]
         parts += ["## 5.2 Where it goes wrong", ""]
         for one in self.details:
             parts += [*_details(one), ""]
@@ -71,6 +76,7 @@ def report(runs: Sequence[Path], pictures: Path | None = None) -> Report:
         [row for _, rows in second for row in rows],
         [row for task, rows in second for row in table3(task, rows)],
         [details(task, task.best) for task in tasks],
+        [one for task in tasks for one in claims(task)],
         pictures,
     )
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from curate.demo.market import SHARES, Market, draw_market, read_market
+from curate.demo.goods import GOODS
+from curate.demo.market import Market, draw_market, read_market
 from curate.tasks import make_task
 
 CLASSES = [one.key for one in make_task("apron").classes]
@@ -29,9 +30,19 @@ def test_the_same_seed_draws_the_same_bytes_and_another_seed_others(tmp_path: Pa
 
 
 def test_every_class_of_the_shipped_task_is_drawn_and_no_other(market: Market) -> None:
-    assert list(SHARES) == CLASSES
-    assert sum(SHARES.values()) == pytest.approx(1)
     assert {photo.label for photo in market.photos} == set(CLASSES)
+
+
+@pytest.mark.parametrize("task", list(GOODS))
+def test_a_market_of_each_product_has_the_classes_of_its_task_in_every_view(task: str, tmp_path: Path) -> None:
+    goods, classes = GOODS[task], [one.key for one in make_task(task).classes]
+    assert list(goods.shares) == classes
+    assert sum(goods.shares.values()) == pytest.approx(1)
+    assert set(goods.reasons) == set(classes) - {"other"}
+    drawn = draw_market(tmp_path, 2, 0.16, goods=goods)
+    assert {photo.label for photo in drawn.photos} == set(classes)
+    assert {photo.view for photo in drawn.photos if photo.label != "other"} == set(goods.views)
+    assert {row["label"] for row in rows(tmp_path / "gold.csv")} == set(classes)
 
 
 def test_a_photo_is_where_it_says_and_its_id_is_the_hash_of_its_bytes(market: Market) -> None:
