@@ -278,6 +278,13 @@ def _erase(x: Tensor, share: float, rng: torch.Generator) -> Tensor:
     """A box of noise in `share` of the pictures: 2 to 33 % of the area, sides between 0.3 and 3.3 (arXiv 1708.04896)."""
     if not share:
         return x
+    box, seed = _boxes_to_erase(x, share, rng)
+    noise = torch.randn(x.shape, generator=torch.Generator(x.device).manual_seed(seed), device=x.device)
+    return torch.where(box[:, None], noise, x)
+
+
+def _boxes_to_erase(x: Tensor, share: float, rng: torch.Generator) -> tuple[Tensor, int]:
+    """True inside the boxes [B, H, W], and the seed of the noise in them."""
     n, _, height, width = x.shape
     use = torch.rand(n, generator=rng) < share
     area = _uniform(n, 0.02, 1 / 3, rng) * height * width
@@ -290,6 +297,4 @@ def _erase(x: Tensor, share: float, rng: torch.Generator) -> Tensor:
     rows, columns = torch.arange(height, device=x.device), torch.arange(width, device=x.device)
     inside_rows = (rows >= top[:, None]) & (rows < bottom[:, None])
     inside_columns = (columns >= left[:, None]) & (columns < right[:, None])
-    box = use[:, None, None] & inside_rows[:, :, None] & inside_columns[:, None, :]  # [B, H, W]
-    noise = torch.randn(x.shape, generator=torch.Generator(x.device).manual_seed(seed), device=x.device)
-    return torch.where(box[:, None], noise, x)
+    return use[:, None, None] & inside_rows[:, :, None] & inside_columns[:, None, :], seed
