@@ -128,7 +128,7 @@ def _write_examples(
     """Some val pictures, class after class in turn, as lossless files, with what the model says of them on a CPU in float32."""
     chosen = _in_turn(val.truth, val.image_ids)[:EXAMPLES]
     shutil.rmtree(folder / "examples", ignore_errors=True)
-    batches = [val.pictures.batch(val.positions[[i]]) for i in chosen]
+    batches = [val.pictures.batch(val.positions[[i]]).to(torch.device("cpu")) for i in chosen]
     still = copy.deepcopy(model).cpu().float().eval()
     probs = _probs(still, Views(recipe, facts.mean, facts.std), batches)
     found = []

@@ -13,9 +13,9 @@ from torch import Tensor
 
 
 def moved(x: Tensor, device: torch.device) -> Tensor:
-    """The tensor on a device; the CPU does not wait."""
+    """The tensor on a device; on the way to a GPU the CPU does not wait, on the way back it must."""
     pinned = x.pin_memory() if device.type == "cuda" and x.device.type == "cpu" else x
-    return pinned.to(device, non_blocking=True)
+    return pinned.to(device, non_blocking=device.type != "cpu")
 
 
 @lru_cache(maxsize=256)
