@@ -5,7 +5,7 @@ PY := .venv/bin/python
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-quick reproduce reproduce-quick test lint types format bench bench-collect bench-crowd bench-hits bench-pictures bench-storage bench-train clean
+.PHONY: help install demo demo-quick reproduce reproduce-quick test lint types format bench bench-collect bench-crowd bench-feed bench-gpu bench-hits bench-pictures bench-storage bench-train clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/:/' | column -t -s ':'
@@ -70,6 +70,12 @@ bench-storage: $(STAMP)  ## originals in S3: requests a picture, and seconds wit
 bench-train: $(STAMP)  ## a semi-supervised step beside the forwards and backwards in it: transformer and convolutions
 	@OMP_NUM_THREADS=1 $(PY) tests/benchmarks/bench_train.py
 	@OMP_NUM_THREADS=1 $(PY) tests/benchmarks/bench_train.py resnet18 64
+
+bench-feed: $(STAMP)  ## pictures a CPU second that reach a training step, beside timm's loader (about 3 minutes)
+	@OMP_NUM_THREADS=1 $(PY) tests/benchmarks/bench_feed.py
+
+bench-gpu: $(STAMP)  ## training on an NVIDIA GPU: rates, feeding from a pack, memory, where the time goes (about 15 minutes)
+	@$(PY) tests/benchmarks/bench_gpu.py
 
 clean:  ## remove the environment and everything the demos made
 	rm -rf .venv demo demo-quick reproduce-quick

@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from train.recipe import Recipe
+from train.transfer import constant, host_block, moved
 
 
 @dataclass(frozen=True)
@@ -31,20 +32,21 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """The same pictures on a device."""
-        return Batch(self.pixels.to(device, non_blocking=True), self.sizes.to(device, non_blocking=True))
+        return Batch(moved(self.pixels, device), moved(self.sizes, device))
 
     def __len__(self) -> int:
         return len(self.pixels)
 
 
 def padded(pixels: Sequence[np.ndarray]) -> Batch:
-    """Decoded pictures [h, w, 3] of any sizes as one batch."""
+    """Decoded pictures [h, w, 3] of any sizes as one batch, zero beyond each; pinned where there is a GPU."""
     sizes = np.array([one.shape[:2] for one in pixels], dtype=np.int64)
-    height, width = sizes.max(axis=0)
-    block = np.zeros((len(pixels), height, width, 3), dtype=np.uint8)
-    for row, one in zip(block, pixels, strict=True):
-        row[: one.shape[0], : one.shape[1]] = one
-    return Batch(torch.from_numpy(block).permute(0, 3, 1, 2), torch.from_numpy(sizes))
+    height, width = sizes.max(axis=0).tolist()
+    block = host_block((len(pixels), height, width, 3))
+    for row, one in zip(block.numpy(), pixels, strict=True):
+        h, w = one.shape[:2]
+        row[:h, :w], row[:h, w:], row[h:] = one, 0, 0
+    return Batch(block.permute(0, 3, 1, 2), torch.from_numpy(sizes))
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class Views:
         x = _sample(batch, boxes, None, self.recipe.image_size)
         strength = getattr(self.recipe, "jitter", 0.4)
         for change in (_brightness, _contrast, _color) if strength else ():
-            x = change(x, _uniform(len(x), 1 - strength, 1 + strength, rng).to(x.device))
+            x = change(x, moved(_uniform(len(x), 1 - strength, 1 + strength, rng), x.device))
         return self._normalize(x)
 
     def strong(self, batch: Batch, rng: torch.Generator) -> Tensor:
@@ -73,15 +75,15 @@ class Views:
         recipe = self.recipe
         boxes = _random_boxes(batch.sizes, recipe, rng)
         drawn = [_draw_operation(len(batch), recipe.rand_magnitude, rng) for _ in range(recipe.rand_ops)]
-        x = _sample(batch, boxes, _geometry(len(batch), drawn).to(batch.pixels.device), recipe.image_size)
+        geometry = moved(_geometry(len(batch), drawn), batch.pixels.device)
+        x = _sample(batch, boxes, geometry, recipe.image_size)
         for operation in drawn:
             x = _photometric(x, operation)
         x = _recolor(x, recipe.recolor, rng)
         return _erase(self._normalize(x), recipe.erase, rng)
 
     def _normalize(self, x: Tensor) -> Tensor:
-        mean = torch.tensor(self.mean, device=x.device).view(1, 3, 1, 1)
-        std = torch.tensor(self.std, device=x.device).view(1, 3, 1, 1)
+        mean, std = (constant(tuple(values), x.device).view(1, 3, 1, 1) for values in (self.mean, self.std))
         return (x - mean) / std
 
 
@@ -99,7 +101,7 @@ def _random_boxes(sizes: Tensor, recipe: Recipe, rng: torch.Generator) -> Tensor
     ratio = _uniform(n, math.log(3 / 4), math.log(4 / 3), rng).exp()
     place = torch.rand(n, 2, generator=rng)
     mirror = torch.where(torch.rand(n, generator=rng) < recipe.flip, -1.0, 1.0)
-    share, ratio, place, mirror = (part.to(sizes.device) for part in (share, ratio, place, mirror))
+    share, ratio, place, mirror = (moved(part, sizes.device) for part in (share, ratio, place, mirror))
     height, width = sizes[:, 0].float(), sizes[:, 1].float()
     area = share * height * width
     w = torch.minimum((area * ratio).sqrt(), width)
@@ -128,7 +130,7 @@ def _sample(batch: Batch, boxes: Tensor, geometry: Tensor | None, size: int) -> 
     where = boxes[:, None, None, :2] + grid * boxes[:, None, None, 2:]  # pixels, x and y
     edge = batch.sizes.flip(1)[:, None, None, :].to(where.dtype)
     where = torch.minimum(where.clamp(min=0.5), edge - 0.5)
-    where = where * 2 / torch.tensor([width, height], device=device) - 1
+    where = where * 2 / constant((width, height), device) - 1
     return F.grid_sample(batch.pixels.float().div_(255), where, mode="bilinear", align_corners=False)
 
 
@@ -172,13 +174,14 @@ def _geometry(n: int, operations: list[_Operation]) -> Tensor:
 
 
 def _photometric(x: Tensor, operation: _Operation) -> Tensor:
-    """The operations that change colors, each on the pictures that drew it."""
+    """The operations that change colors, each on the pictures that drew it. Changes `x` itself."""
+    order = operation.kind.argsort(stable=True)  # the pictures of one operation stand together
+    ends = torch.searchsorted(operation.kind[order], torch.arange(len(_KINDS) + 1)).tolist()
+    rows, level, sign = (moved(part, x.device) for part in (order, operation.level[order], operation.sign[order]))
     for index, change in _PHOTOMETRIC.items():
-        chosen = (operation.kind == index).nonzero()[:, 0]
-        if len(chosen):
-            rows = chosen.to(x.device)
-            level, sign = operation.level[chosen].to(x.device), operation.sign[chosen].to(x.device)
-            x = x.index_copy(0, rows, change(x[rows], level, sign))
+        own = slice(ends[index], ends[index + 1])
+        if own.start < own.stop:
+            x.index_copy_(0, rows[own], change(x[rows[own]], level[own], sign[own]))
     return x
 
 
@@ -189,7 +192,7 @@ def _recolor(x: Tensor, share: float, rng: torch.Generator) -> Tensor:
     n = len(x)
     order = torch.rand(n, 3, generator=rng).argsort(dim=1)
     order[torch.rand(n, generator=rng) >= share] = torch.arange(3)
-    return x.gather(1, order.to(x.device)[:, :, None, None].expand_as(x))
+    return x.gather(1, moved(order, x.device)[:, :, None, None].expand_as(x))
 
 
 def _by(values: Tensor) -> Tensor:
@@ -197,7 +200,7 @@ def _by(values: Tensor) -> Tensor:
 
 
 def _gray(x: Tensor) -> Tensor:
-    weights = torch.tensor([0.299, 0.587, 0.114], device=x.device).view(1, 3, 1, 1)  # ITU-R 601
+    weights = constant((0.299, 0.587, 0.114), x.device).view(1, 3, 1, 1)  # ITU-R 601
     return (x * weights).sum(dim=1, keepdim=True)
 
 
@@ -218,8 +221,8 @@ def _color(x: Tensor, factor: Tensor) -> Tensor:
 
 
 def _sharpness(x: Tensor, factor: Tensor) -> Tensor:
-    kernel = torch.tensor([[1.0, 1, 1], [1, 5, 1], [1, 1, 1]], device=x.device) / 13
-    soft = F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), kernel.expand(3, 1, 3, 3), groups=3)
+    kernel = constant((1.0, 1, 1, 1, 5, 1, 1, 1, 1), x.device) / 13
+    soft = F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), kernel.view(3, 3).expand(3, 1, 3, 3), groups=3)
     return _blend(soft, x, factor)
 
 
@@ -275,6 +278,13 @@ def _erase(x: Tensor, share: float, rng: torch.Generator) -> Tensor:
     """A box of noise in `share` of the pictures: 2 to 33 % of the area, sides between 0.3 and 3.3 (arXiv 1708.04896)."""
     if not share:
         return x
+    box, seed = _boxes_to_erase(x, share, rng)
+    noise = torch.randn(x.shape, generator=torch.Generator(x.device).manual_seed(seed), device=x.device)
+    return torch.where(box[:, None], noise, x)
+
+
+def _boxes_to_erase(x: Tensor, share: float, rng: torch.Generator) -> tuple[Tensor, int]:
+    """True inside the boxes [B, H, W], and the seed of the noise in them."""
     n, _, height, width = x.shape
     use = torch.rand(n, generator=rng) < share
     area = _uniform(n, 0.02, 1 / 3, rng) * height * width
@@ -283,9 +293,8 @@ def _erase(x: Tensor, share: float, rng: torch.Generator) -> Tensor:
     seed = int(torch.randint(2**62, (), generator=rng).item())
     h, w = (area * ratio).sqrt().clamp(max=height - 1), (area / ratio).sqrt().clamp(max=width - 1)
     top, left = place[:, 0] * (height - h), place[:, 1] * (width - w)
-    rows, columns = torch.arange(height), torch.arange(width)
-    inside_rows = (rows >= top[:, None]) & (rows < (top + h)[:, None])
-    inside_columns = (columns >= left[:, None]) & (columns < (left + w)[:, None])
-    box = use[:, None, None] & inside_rows[:, :, None] & inside_columns[:, None, :]  # [B, H, W]
-    noise = torch.randn(x.shape, generator=torch.Generator(x.device).manual_seed(seed), device=x.device)
-    return torch.where(box[:, None].to(x.device), noise, x)
+    use, top, left, bottom, right = (moved(part, x.device) for part in (use, top, left, top + h, left + w))
+    rows, columns = torch.arange(height, device=x.device), torch.arange(width, device=x.device)
+    inside_rows = (rows >= top[:, None]) & (rows < bottom[:, None])
+    inside_columns = (columns >= left[:, None]) & (columns < right[:, None])
+    return use[:, None, None] & inside_rows[:, :, None] & inside_columns[:, None, :], seed

@@ -29,9 +29,9 @@ from schemas.files import write_bytes, write_text
 from train.augment import Batch, Views, padded
 from train.calibrate import PRECISIONS, at_temperature, fit_temperature, points, thresholds
 from train.checkpoint import save_weights
-from train.data import Pictures
 from train.metrics import calibration_error, cross_entropy
 from train.models import ModelFacts
+from train.pictures import Pictures
 from train.recipe import Recipe, Supervised
 
 FORMAT = 1
@@ -128,7 +128,7 @@ def _write_examples(
     """Some val pictures, class after class in turn, as lossless files, with what the model says of them on a CPU in float32."""
     chosen = _in_turn(val.truth, val.image_ids)[:EXAMPLES]
     shutil.rmtree(folder / "examples", ignore_errors=True)
-    batches = [val.pictures.batch(val.positions[[i]]) for i in chosen]
+    batches = [val.pictures.batch(val.positions[[i]]).to(torch.device("cpu")) for i in chosen]
     still = copy.deepcopy(model).cpu().float().eval()
     probs = _probs(still, Views(recipe, facts.mean, facts.std), batches)
     found = []
@@ -276,7 +276,7 @@ def open_bundle(folder: Path) -> Bundle:
 
 def verify(folder: Path, tolerance: float = TOLERANCE) -> str:
     """Run the bundle on its own pictures; one line about the largest difference. UserError when it is above `tolerance`."""
-    from train.data import decode
+    from train.decode import decode
 
     bundle = open_bundle(folder)
     model, views, examples = bundle.build(), bundle.views, bundle.ours["examples"]

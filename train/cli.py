@@ -61,6 +61,14 @@ PicturesOption = Annotated[
         help="A pack, or the folder that the manifest's paths start from; default: the pack beside it, else its workspace.",
     ),
 ]
+HoldOption = Annotated[
+    str,
+    typer.Option(
+        "--hold",
+        help="Where pictures are kept: device (decoded, on the GPU), memory (decoded), stream (JPEG, decoded for each "
+        "batch), or auto: the first that fits. The result is the same.",
+    ),
+]
 HoursOption = Annotated[
     float, typer.Option("--max-hours", help="Without a GPU, refuse a run estimated to take longer.")
 ]
@@ -82,6 +90,7 @@ def resnet18_command(
     seed: SeedOption = 0,
     seeds: SeedsOption = 1,
     pictures: PicturesOption = None,
+    hold: HoldOption = "auto",
     max_hours: HoursOption = 2.0,
     fresh: FreshOption = False,
     resume: ResumeOption = False,
@@ -102,6 +111,7 @@ def vit_command(
     seed: SeedOption = 0,
     seeds: SeedsOption = 1,
     pictures: PicturesOption = None,
+    hold: HoldOption = "auto",
     max_hours: HoursOption = 2.0,
     fresh: FreshOption = False,
     resume: ResumeOption = False,
@@ -128,6 +138,7 @@ def semivit_command(
     seed: SeedOption = 0,
     seeds: SeedsOption = 1,
     pictures: PicturesOption = None,
+    hold: HoldOption = "auto",
     max_hours: HoursOption = 2.0,
     fresh: FreshOption = False,
     resume: ResumeOption = False,

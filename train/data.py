@@ -1,34 +1,21 @@
-"""From a manifest to batches: which rows a run uses, and their pictures decoded once into memory."""
+"""From a manifest to rows: which of them a run uses, where their pictures are, and in which order they come."""
 
 from __future__ import annotations
 
 import hashlib
-import io
 import sys
-import tempfile
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 import pandas as pd
 import torch
-from PIL import Image, UnidentifiedImageError
 
-from schemas.engine import cores
 from schemas.errors import UserError
 from schemas.manifest import Manifest
 from schemas.pack import Pack, is_pack, open_pack
-from schemas.picture import as_seen, open_picture, reuse_memory
-from schemas.progress import progress
-from schemas.storage import is_remote, place_of, threads_for
-from train.augment import Batch
-
-AHEAD = 256  # pictures being decoded or waiting for their turn
-MEMORY_LIMIT = 8 * 2**30  # bytes of decoded pictures kept in memory; more goes to a scratch file that the system pages
+from schemas.storage import is_remote
 
 
 @dataclass(frozen=True)
@@ -126,30 +113,6 @@ def class_numbers(rows: pd.DataFrame, classes: Sequence[str]) -> torch.Tensor:
     return torch.tensor([position[label] for label in rows["label"]], dtype=torch.long)
 
 
-class Pictures:
-    """Pictures decoded once, upright, RGB, short side `side_px`, aspect kept; any batch of them is a copy away."""
-
-    def __init__(self, pixels: np.ndarray, starts: np.ndarray, sizes: np.ndarray, index: dict[str, int]) -> None:
-        self._pixels, self._starts, self._sizes, self._index = pixels, starts, sizes, index
-
-    def __len__(self) -> int:
-        return len(self._sizes)
-
-    def positions(self, image_ids: Iterable[str]) -> np.ndarray:
-        """Where pictures stand in here."""
-        return np.array([self._index[image_id] for image_id in image_ids], dtype=np.int64)
-
-    def batch(self, positions: np.ndarray) -> Batch:
-        """The pictures at these positions in one padded block."""
-        sizes = self._sizes[positions]
-        height, width = sizes.max(axis=0)
-        block = np.zeros((len(positions), height, width, 3), dtype=np.uint8)
-        for row, (position, (h, w)) in enumerate(zip(positions, sizes, strict=True)):
-            start = self._starts[position]
-            block[row, :h, :w] = self._pixels[start : start + h * w * 3].reshape(h, w, 3)
-        return Batch(torch.from_numpy(block).permute(0, 3, 1, 2), torch.from_numpy(sizes.astype(np.int64)))
-
-
 def picture_source(manifest: Manifest, asked: Path | None = None) -> Path | Pack:
     """Where a run reads its pictures: the pack or folder that is asked for, else the pack beside the manifest, else the files.
 
@@ -184,121 +147,6 @@ def check_source(source: Path | Pack, manifest: Manifest, image_ids: Sequence[st
     if side_px > source.format.side_px:
         said += f"; this run wants {side_px} px and enlarges them: `curate pack --side {side_px}` gives sharper ones"
     return said
-
-
-def load_pictures(rows: pd.DataFrame, source: Path | Pack, side_px: int) -> tuple[Pictures, dict[str, str]]:
-    """The pictures of the rows, and why some could not be read (image_id to reason): they are skipped, never fatal.
-
-    `source` is a pack, or the folder that the rows' paths start from.
-
-    Raises UserError when half of them or more are unreadable: then the folder is wrong, not the pictures.
-    """
-    paths = dict(zip(rows["image_id"], rows["path"], strict=True))
-    failed: dict[str, str] = {}
-    index: dict[str, int] = {}
-    sizes: list[tuple[int, int]] = []
-    store = _Store()
-    bar = progress(len(paths), "reading pictures", " pictures")
-    reuse_memory()
-    with ThreadPoolExecutor(max(cores(), threads_for(paths.values()))) as pool:
-        for image_id, result in _in_order(pool, _raw(paths, source), side_px):
-            bar.update()
-            if isinstance(result, str):
-                failed[image_id] = result
-                continue
-            index[image_id] = len(sizes)
-            sizes.append((result.shape[0], result.shape[1]))
-            store.add(result)
-    bar.close()
-    if failed:
-        first = next(iter(failed))
-        if 2 * len(failed) >= len(paths):
-            where = f"{first[:12]}… of {source.folder}" if isinstance(source, Pack) else place_of(source, paths[first])
-            raise UserError(
-                f"{len(failed)} of {len(paths)} pictures cannot be read, the first is {where} ({failed[first]}). "
-                "Where are they? Name the folder that the manifest's paths start from, or a pack, with --pictures DIR"
-            )
-        print(f"warning: {len(failed)} pictures cannot be read and are skipped; run.json lists them", file=sys.stderr)
-    size_array = np.array(sizes, dtype=np.int64).reshape(-1, 2)
-    lengths = size_array.prod(axis=1) * 3
-    return Pictures(store.pixels(), np.cumsum(lengths) - lengths, size_array, index), failed
-
-
-def _raw(paths: Mapping[str, str], source: Path | Pack) -> Iterator[tuple[str, Path | bytes | str | _Missing]]:
-    """Each picture as a place or as bytes, or why it is not there."""
-    if isinstance(source, Pack):
-        for image_id, jpeg, dropped in source.read(paths):
-            yield image_id, jpeg if jpeg is not None else _Missing(dropped or "no picture")
-        return
-    for image_id, path in paths.items():
-        yield image_id, place_of(source, path)
-
-
-def _in_order(
-    pool: ThreadPoolExecutor, raw: Iterator[tuple[str, Path | bytes | str | _Missing]], side_px: int
-) -> Iterator[tuple[str, np.ndarray | str]]:
-    """The pictures decoded, in order; only some hundred are under way at a time, so a large pack is never held whole."""
-    waiting: deque[tuple[str, Future[np.ndarray | str]]] = deque()
-    for image_id, given in raw:
-        waiting.append((image_id, pool.submit(decode, given, side_px)))
-        if len(waiting) >= AHEAD:
-            first, decoded = waiting.popleft()
-            yield first, decoded.result()
-    for first, decoded in waiting:
-        yield first, decoded.result()
-
-
-@dataclass(frozen=True)
-class _Missing:
-    """Why a picture is not there."""
-
-    why: str
-
-
-class _Store:
-    """Bytes one after another, in memory up to MEMORY_LIMIT, beyond it in a nameless scratch file."""
-
-    def __init__(self) -> None:
-        self._memory = io.BytesIO()
-        self._file: IO[bytes] | None = None
-
-    def add(self, pixels: np.ndarray) -> None:
-        """Put a picture behind the last one."""
-        if self._file is None and self._memory.tell() + pixels.nbytes > MEMORY_LIMIT:
-            self._file = tempfile.TemporaryFile()  # noqa: SIM115 (the array below lives on it)
-            self._file.write(self._memory.getbuffer())
-            self._memory = io.BytesIO()
-        (self._file or self._memory).write(pixels.tobytes())
-
-    def pixels(self) -> np.ndarray:
-        """All of them as one flat array, without a copy."""
-        if self._file is None:
-            return np.frombuffer(self._memory.getbuffer(), dtype=np.uint8)
-        self._file.flush()
-        return np.memmap(self._file, dtype=np.uint8, mode="r")
-
-
-def decode(given: Path | bytes | str | _Missing, side_px: int) -> np.ndarray | str:
-    """One picture as [height, width, 3] uint8, or why it cannot be read (as given, for a picture that is not there)."""
-    if isinstance(given, _Missing):
-        return given.why
-    try:
-        with open_picture(given) as opened:
-            opened.draft("RGB", (2 * side_px, 2 * side_px))  # JPEG: decode at a fraction where that is enough
-            image = as_seen(opened)
-            scale = side_px / min(image.size)
-            width, height = (max(side_px, round(length * scale)) for length in image.size)
-            image = image.resize((width, height), Image.Resampling.BICUBIC)
-            limit = 2 * side_px  # a banner keeps its middle, so that one odd picture cannot swell every batch
-            left, top = max(0, (width - limit) // 2), max(0, (height - limit) // 2)
-            image = image.crop((left, top, min(width, left + limit), min(height, top + limit)))
-            return np.asarray(image)
-    except FileNotFoundError:
-        return "no such file"
-    except UnidentifiedImageError:  # its own words name an object in memory
-        return "no picture of a known format"
-    except (OSError, ValueError, SyntaxError) as error:
-        return " ".join(str(error).split()) or type(error).__name__
 
 
 class Shuffled:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -20,10 +20,11 @@ from schemas.progress import progress
 from train import ranks
 from train.augment import Views
 from train.checkpoint import load_checkpoint, save_checkpoint
-from train.data import Pictures
+from train.feed import in_turn
 from train.log import Log
 from train.metrics import cross_entropy
 from train.models import parameter_groups
+from train.pictures import Pictures
 from train.ranks import stop_requests
 from train.steps import Loss
 from train.teacher import Teacher
@@ -38,6 +39,10 @@ class Step(Protocol):
 
     def __call__(self, step: int, part: int = 0, parts: int = 1) -> Loss:
         """The loss, or the part's share of it."""
+        ...
+
+    def close(self) -> None:
+        """End the threads that make its batches; a call begins new ones."""
         ...
 
 
@@ -127,7 +132,7 @@ def fit(
         _look(now.run, 0, stage.steps, student, teacher, val, {})
     bar = progress(stage.steps * stage.images, stage.name, " pictures", now.step * stage.images, ranks.leads())
     began, saved = time.monotonic() - now.run.seconds, time.monotonic()
-    with stop_requests() as stop:
+    with stop_requests() as stop, closing(loss_of):
         while now.step < stage.steps:
             now.log.add(
                 update(student, loss_of, stage, now.step, now.optimizer, teacher, (ranks.number(), ranks.size()))
@@ -311,10 +316,10 @@ def predict_probs(
     was_training = model.training
     model.eval()
     found = []
-    for start in range(0, len(positions), batch_size):
-        batch = pictures.batch(positions[start : start + batch_size]).to(device)
+    batches = [positions[start : start + batch_size] for start in range(0, len(positions), batch_size)]
+    for batch in in_turn(pictures, batches, device):
         with torch.autocast(device.type, torch.bfloat16, enabled=uses_bf16(views.recipe.precision, device.type)):
             logits = model(views.plain(batch))
-        found.append(logits.float().softmax(dim=1).cpu().numpy())
+        found.append(logits.float().softmax(dim=1))
     model.train(was_training)
-    return np.concatenate(found) if found else np.zeros((0, 0), dtype=np.float32)
+    return torch.cat(found).cpu().numpy() if found else np.zeros((0, 0), dtype=np.float32)

@@ -4,7 +4,7 @@ guesses the pixels of the others. What the encoder learns by that is kept, the d
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,10 +13,12 @@ from torch import Tensor, nn
 
 from schemas.errors import UserError
 from train.augment import Views
-from train.data import Pictures, Shuffled
-from train.ranks import part_of
+from train.data import Shuffled
+from train.feed import Feed
+from train.pictures import Pictures
 from train.recipe import Masked
 from train.steps import Loss, seeded
+from train.transfer import moved
 
 
 class MaskedAutoencoder(nn.Module):
@@ -109,12 +111,20 @@ class MaskedStep:
     batches: Shuffled
     patches: int
     seed: int
+    feed: Feed = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.feed = Feed(self.pictures, self.positions, self.batches, self.device)
 
     def __call__(self, step: int, part: int = 0, parts: int = 1) -> Loss:
         """The loss of one step; of one part of it, the share that the parts' sum is the step's loss of."""
         rng = seeded(self.seed, step, part, parts)
-        rows = self.positions[part_of(self.batches.batch(step), part, parts)]
-        x = self.views.weak(self.pictures.batch(rows).to(self.device), rng)
-        order = torch.rand(len(rows), self.patches, generator=rng).argsort(dim=1).to(self.device)
+        rows, batch = self.feed.take(step, part, parts)
+        x = self.views.weak(batch, rng)
+        order = moved(torch.rand(len(rows), self.patches, generator=rng).argsort(dim=1), self.device)
         loss = self.student(x, order).sum() / self.batches.batch_size
         return Loss(loss, {"loss": loss.detach()})
+
+    def close(self) -> None:
+        """End the thread that makes its batches."""
+        self.feed.close()

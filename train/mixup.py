@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from train.transfer import moved
+
 
 class Mixed(NamedTuple):
     """Pictures joined in pairs, and what the student should say about them."""
@@ -49,8 +51,7 @@ def pseudo_mixup(x: Tensor, teacher_probs: Tensor, pairing: Pairing, threshold: 
         x: strong views [B, 3, H, W].
         teacher_probs: the teacher's softmax on the weak views of the same pictures [B, K].
     """
-    device = x.device
-    partner, cutmix, center = (part.to(device) for part in pairing)
+    partner, cutmix, center = (moved(part, x.device) for part in pairing)
     confidence, guess = teacher_probs.max(dim=1)  # [B], [B]
     other = confidence[partner]
     lam = confidence / (confidence + other)  # [B]
@@ -93,11 +94,11 @@ def label_mixup(
         return x, target
     use_box = bool(cutmix) and (not mixup or torch.rand((), generator=rng).item() < 0.5)
     lam = _beta(cutmix if use_box else mixup, rng)
-    center = torch.rand(1, 2, generator=rng).to(x.device)
-    if use_box:
-        box = cut_boxes(torch.tensor([1 - lam], device=x.device), center, x.shape[2], x.shape[3])  # [1, H, W]
+    center = torch.rand(1, 2, generator=rng)
+    if use_box:  # drawn on the CPU: its area is a number there, without waiting for the device
+        box = cut_boxes(torch.tensor([1 - lam]), center, x.shape[2], x.shape[3])  # [1, H, W]
         lam = 1 - box.float().mean().item()
-        mixed = torch.where(box[:, None], x.flip(0), x)
+        mixed = torch.where(moved(box[:, None], x.device), x.flip(0), x)
     else:
         mixed = torch.lerp(x.flip(0), x, lam)
     return mixed, lam * target + (1 - lam) * target.flip(0)

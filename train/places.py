@@ -19,7 +19,9 @@ from schemas.picture import reuse_memory
 from schemas.storage import place_of, read_place
 from schemas.table import read_parquet
 from schemas.tables import APPEARANCES
-from train.data import AHEAD, decode, picture_source
+from train.data import picture_source
+from train.decode import decode
+from train.load import AHEAD
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".avif", ".bmp", ".tif", ".tiff", ".jp2")
 

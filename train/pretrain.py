@@ -8,6 +8,7 @@ RUNDIR/
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import time
@@ -25,11 +26,13 @@ from schemas.manifest import Manifest, read_manifest
 from train import ranks
 from train.augment import Views
 from train.checkpoint import save_weights
-from train.data import Shuffled, check_source, load_pictures, picture_source
+from train.data import Shuffled, check_source, picture_source
 from train.device import choose_device, on_device
 from train.estimate import in_words
 from train.fit import Fitted, Stage, fit, make_optimizer, update
 from train.folder import finished, run_folder, says_full_disk
+from train.hold import choose_hold, describe_hold
+from train.load import load_pictures
 from train.masked import MaskedAutoencoder, MaskedStep
 from train.models import build_model
 from train.ranks import device_name
@@ -98,9 +101,10 @@ def _prepare(
     )
     _say(f"weights  {facts.weights}; license: {facts.license}")
     _say(f"data     {len(rows)} pictures, unlabeled and train, no labels; manifest {manifest.manifest_id[:8]}")
-    _say(f"pictures {where}")
+    hold = choose_hold(request.hold, len(rows), side, device)
+    _say(f"pictures {where}; {describe_hold(hold, len(rows), side)}")
     _say(f"device   {device_name(device)}")
-    pictures, failed = load_pictures(rows, source, side)
+    pictures, failed = load_pictures(rows, source, side, hold, device)
     positions = pictures.positions(rows.loc[~rows["image_id"].isin(set(failed)), "image_id"])
     n, batch = len(positions), min(recipe.batch_size, len(positions))
     stage = Stage(
@@ -130,10 +134,11 @@ def _say_time(model: MaskedAutoencoder, stage: Stage, step: MaskedStep, request:
     student = copy.deepcopy(model)
     trial, optimizer = dataclasses.replace(step, student=student), make_optimizer(student, stage)
     spent = []
-    for number in range(2 if ranks.leads() else 0):
-        began = time.perf_counter()
-        update(student, trial, stage, number, optimizer, None).total.item()
-        spent.append(time.perf_counter() - began)
+    with contextlib.closing(trial):
+        for number in range(2 if ranks.leads() else 0):
+            began = time.perf_counter()
+            update(student, trial, stage, number, optimizer, None).total.item()
+            spent.append(time.perf_counter() - began)
     seconds = ranks.share(min(spent, default=0.0)) * stage.steps / ranks.size()
     _say(f"time     about {in_words(seconds)}, estimated from two real steps")
     if step.device.type == "cpu" and request.recipe != "cpu" and seconds > 3600 * request.max_hours:

@@ -11,6 +11,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import numpy as np
@@ -32,7 +33,8 @@ def join() -> None:
     if cuda:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     dist.init_process_group("nccl" if cuda else "gloo")
-    _control[:] = [dist.new_group(backend="gloo")]
+    waits = timedelta(days=1)  # the others may have to wait while one reads pictures; who dies is torchrun's affair
+    _control[:] = [dist.new_group(backend="gloo", timeout=waits)]
 
 
 def alone(command: str) -> None:
@@ -51,6 +53,16 @@ def size() -> int:
 def number() -> int:
     """Which of them this is, from 0."""
     return dist.get_rank() if dist.is_initialized() else 0
+
+
+def on_machine() -> int:
+    """How many of them are on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if size() > 1 else 1
+
+
+def number_on_machine() -> int:
+    """Which of this machine's processes this is, from 0."""
+    return int(os.environ.get("LOCAL_RANK", "0")) if size() > 1 else 0
 
 
 def leads() -> bool:
@@ -82,6 +94,19 @@ def share(value: T) -> T:
 def led(make: Callable[[], T]) -> T:
     """What `make` gives the leader, in every process; the others do not call it."""
     return share(make() if leads() else None)  # type: ignore[return-value]
+
+
+def of_machine(value: Any) -> Any:
+    """The value of the first process on this machine, in all of them there; all processes of the run must call it."""
+    found: list[Any] = [None] * size()
+    dist.all_gather_object(found, value, group=_control[0])
+    return found[number() - number_on_machine()]
+
+
+def meet() -> None:
+    """Wait until all processes are here."""
+    if size() > 1:
+        dist.barrier(group=_control[0])
 
 
 def total(value: Tensor) -> Tensor:

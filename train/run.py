@@ -34,12 +34,14 @@ from train import ranks
 from train.augment import Views
 from train.bundle import Val, write_bundle
 from train.checkpoint import save_tensors
-from train.data import Chosen, Shuffled, check_source, choose, class_numbers, load_pictures, picture_source
+from train.data import Chosen, Shuffled, check_source, choose, class_numbers, picture_source
 from train.device import choose_device, on_device
 from train.estimate import in_words, stage_seconds
 from train.fit import Fitted, Held, Stage, Watch, fit
 from train.folder import finished, run_folder, says_full_disk
 from train.folder import read_record as read_record
+from train.hold import check_hold, choose_hold, describe_hold
+from train.load import load_pictures
 from train.metrics import judge
 from train.models import ModelFacts, build_model
 from train.predict import predictions_frame, write_predictions
@@ -67,11 +69,15 @@ class Request:
     seed: int = 0
     stage1: Path | None = None
     pictures: Path | None = None
+    hold: str = "auto"  # where the pictures are kept; changes the speed and nothing else
     max_hours: float = 2.0
     fresh: bool = False
     resume: bool = False  # go on with an unfinished run, or say that there is none
     checkpoint_minutes: float = 1.0
     blind: bool = False  # test is neither read nor judged, the pool not predicted: a trial of a search
+
+    def __post_init__(self) -> None:
+        check_hold(self.hold)
 
     @property
     def name(self) -> str:
@@ -132,8 +138,10 @@ class _Run:
         rows = pd.concat([chosen.labeled, chosen.pool, chosen.val, chosen.test])
         side = round(recipe.image_size / recipe.crop_pct)
         self.read_from = check_source(source, manifest, rows["image_id"].tolist(), side)
-        _say_head(self.facts, recipe, chosen, manifest, self.device, self.read_from)
-        self.pictures, self.failed = load_pictures(rows, source, side)
+        hold = choose_hold(request.hold, len(rows), side, self.device)
+        said = f"{self.read_from}; {describe_hold(hold, len(rows), side)}"
+        _say_head(self.facts, recipe, chosen, manifest, self.device, said)
+        self.pictures, self.failed = load_pictures(rows, source, side, hold, self.device)
         self.chosen = chosen.without(self.failed)
         self.positions = {
             name: self.pictures.positions(getattr(self.chosen, name)["image_id"])

@@ -15,14 +15,17 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from train.augment import Views
-from train.data import Pictures, Shuffled
+from train.data import Shuffled
+from train.feed import Feed
 from train.mixup import draw_pairing, label_mixup, pseudo_mixup, soft_cross_entropy
 from train.models import has_batch_norm
-from train.ranks import part_of
+from train.pictures import Pictures
 from train.recipe import Recipe, SemiSupervised
 from train.teacher import Teacher
+from train.transfer import moved
 
 
 class Loss(NamedTuple):
@@ -44,14 +47,17 @@ class Labeled:
     n_classes: int
     device: torch.device
     batches: Shuffled
+    feed: Feed = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.feed = Feed(self.pictures, self.positions, self.batches, self.device)
 
     def draw(self, step: int, mix: bool, rng: torch.Generator, part: int = 0, parts: int = 1) -> tuple[Tensor, Tensor]:
         """Strong views [B, 3, S, S] and soft targets [B, K] of one step, or of one part of it."""
         recipe: Recipe = self.views.recipe
-        rows = part_of(self.batches.batch(step), part, parts)
-        x = self.views.strong(self.pictures.batch(self.positions[rows]).to(self.device), rng)
+        rows, batch = self.feed.take(step, part, parts)
         return label_mixup(
-            x, self.y[rows].to(self.device), self.n_classes, smoothing=recipe.smoothing, rng=rng,
+            self.views.strong(batch, rng), moved(self.y[rows], self.device), self.n_classes, smoothing=recipe.smoothing, rng=rng,
             mixup=recipe.mixup if mix else 0, cutmix=recipe.cutmix if mix else 0,
         )  # fmt: skip
 
@@ -71,6 +77,10 @@ class SupervisedStep:
         loss = soft_cross_entropy(self.student(x), target).sum() / self.labeled.batches.batch_size
         return Loss(loss, {"loss": loss.detach()})
 
+    def close(self) -> None:
+        """End the threads that make its batches."""
+        self.labeled.feed.close()
+
 
 @dataclass
 class SemiStep:
@@ -84,8 +94,10 @@ class SemiStep:
     recipe: SemiSupervised
     seed: int
     separate: bool = field(init=False)
+    feed: Feed = field(init=False)
 
     def __post_init__(self) -> None:
+        self.feed = Feed(self.labeled.pictures, self.pool, self.pool_batches, self.labeled.device)
         # BatchNorm would mix the statistics of labeled and mixed pictures; without it one forward does the work of two.
         self.separate = has_batch_norm(self.student)
 
@@ -94,8 +106,7 @@ class SemiStep:
         recipe, views, rng = self.recipe, self.labeled.views, seeded(self.seed, step, part, parts)
         x_labeled, y_labeled = self.labeled.draw(step, recipe.semi_mixup_labeled, rng, part, parts)
 
-        rows = part_of(self.pool_batches.batch(step), part, parts)
-        unlabeled = self.labeled.pictures.batch(self.pool[rows]).to(self.labeled.device)
+        _, unlabeled = self.feed.take(step, part, parts)
         teacher_probs = self.teacher(views.weak(unlabeled, rng)).float().softmax(dim=1)  # [U, K]
         pairing = draw_pairing(len(unlabeled), recipe.semi_cutmix, rng)
         mixed = pseudo_mixup(
@@ -110,7 +121,8 @@ class SemiStep:
         ).sum() / self.pool_batches.batch_size
         loss = loss_labeled + self._weight(step) * loss_unlabeled
 
-        guesses = torch.bincount(teacher_probs.argmax(dim=1), minlength=teacher_probs.shape[1])
+        # counted as a sum: bincount would wait for the device
+        guesses = F.one_hot(teacher_probs.argmax(dim=1), teacher_probs.shape[1]).sum(dim=0)
         said = {
             "loss": loss,
             "loss_labeled": loss_labeled,
@@ -126,6 +138,11 @@ class SemiStep:
             return self.student(x_labeled), logits_mixed
         logits = self.student(torch.cat([x_labeled, x_mixed]))
         return logits[: len(x_labeled)], logits[len(x_labeled) :]
+
+    def close(self) -> None:
+        """End the threads that make its batches."""
+        self.labeled.feed.close()
+        self.feed.close()
 
     def _weight(self, step: int) -> float:
         """lambda_u, grown over the first steps where the recipe says so."""

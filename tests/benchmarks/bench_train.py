@@ -19,9 +19,10 @@ import numpy as np
 import torch
 
 from train.augment import Views
-from train.data import Pictures, Shuffled
+from train.data import Shuffled
 from train.fit import Stage, make_optimizer, update
 from train.models import build_model, has_batch_norm
+from train.pictures import InMemory
 from train.recipe import SemiSupervised, recipe_for
 from train.steps import Labeled, SemiStep
 from train.teacher import Teacher
@@ -55,7 +56,7 @@ def main() -> None:
     sizes = np.array([(side, side * 4 // 3)] * n, dtype=np.int64)
     lengths = sizes.prod(axis=1) * 3
     pixels = np.random.default_rng(0).integers(0, 255, lengths.sum(), dtype=np.uint8)
-    pictures = Pictures(pixels, np.cumsum(lengths) - lengths, sizes, {str(i): i for i in range(n)})
+    pictures = InMemory(pixels, np.cumsum(lengths) - lengths, sizes, {str(i): i for i in range(n)})
     y = torch.arange(32) % CLASSES
     views = Views(recipe, facts.mean, facts.std)
     labeled = Labeled(pictures, np.arange(32), y, views, CLASSES, torch.device("cpu"), Shuffled(32, LABELED, 0))

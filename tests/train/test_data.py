@@ -11,8 +11,9 @@ from PIL import Image
 
 from schemas.errors import UserError
 from schemas.manifest import read_manifest
-from train import data
-from train.data import Shuffled, choose, load_pictures
+from train import store
+from train.data import Shuffled, choose
+from train.load import load_pictures
 
 Make = Callable[..., Path]
 
@@ -150,7 +151,7 @@ def test_a_wrong_folder_is_said_before_training(tmp_path: Path) -> None:
 
 
 def test_more_pictures_than_memory_allows_come_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data, "MEMORY_LIMIT", 1000)
+    monkeypatch.setattr(store, "MEMORY_LIMIT", 1000)
     rows = rows_of(tmp_path, {name: image_bytes((40, 40)) for name in "abc"})
     pictures, _ = load_pictures(rows, tmp_path, 20)
     assert isinstance(pictures._pixels, np.memmap)

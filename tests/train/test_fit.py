@@ -36,6 +36,8 @@ class Said:
         said = {name: torch.tensor(float("nan")) if name == self.broken else v.detach() for name, v in said.items()}
         return Loss(size, said, torch.tensor(self.guesses))  # type: ignore[arg-type]
 
+    def close(self) -> None: ...
+
 
 def said_by(step: Said, tmp_path: Path) -> list[str]:
     lines: list[str] = []

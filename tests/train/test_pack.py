@@ -16,7 +16,8 @@ from curate.dataset.pack import pack, plan_pack
 from schemas.errors import TableError, UserError
 from schemas.manifest import read_manifest, write_manifest
 from schemas.pack import Format, open_pack
-from train.data import check_source, load_pictures, picture_source
+from train.data import check_source, picture_source
+from train.load import load_pictures
 from train.run import Request, train
 
 Make = Callable[..., Path]

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from train.augment import Batch, Views
-from train.data import Pictures, Shuffled
+from train.data import Shuffled
 from train.mixup import draw_pairing, pseudo_mixup, soft_cross_entropy
+from train.pictures import InMemory
 from train.recipe import SemiSupervised, recipe_for
 from train.steps import Labeled, SemiStep, SupervisedStep, seeded, still_statistics
 from train.teacher import Teacher
@@ -41,11 +42,11 @@ class Marked(Views):
         return torch.ones(len(batch), 3, 8, 8)
 
 
-def some_pictures(n: int) -> Pictures:
+def some_pictures(n: int) -> InMemory:
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 255, n * 10 * 12 * 3, dtype=np.uint8)
     sizes = np.array([(10, 12)] * n, dtype=np.int64)
-    return Pictures(pixels, np.arange(n) * 360, sizes, {str(i): i for i in range(n)})
+    return InMemory(pixels, np.arange(n) * 360, sizes, {str(i): i for i in range(n)})
 
 
 def semi_step(views: type[Views] = Views, changes: list[str] | None = None, model: nn.Module | None = None) -> SemiStep:

@@ -42,6 +42,9 @@ def pretrain_command(
     weights: Annotated[Path | None, typer.Option("--weights", help="Go on from a .safetensors or .pth file.")] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of every random choice.")] = 0,
     pictures: Annotated[Path | None, typer.Option("--pictures", help="A pack, or where the paths start from.")] = None,
+    hold: Annotated[
+        str, typer.Option("--hold", help="Where pictures are kept: auto, device, memory or stream.")
+    ] = "auto",
     max_hours: Annotated[
         float, typer.Option("--max-hours", help="Without a GPU, refuse a run estimated to take longer.")
     ] = 2.0,
@@ -58,7 +61,7 @@ def pretrain_command(
 
     request = Request(
         "pretrain", manifest, recipe, tuple(changes or ()), out=out, weights=weights, seed=seed, pictures=pictures,
-        max_hours=max_hours, fresh=fresh,
+        hold=hold, max_hours=max_hours, fresh=fresh,
         resume=resume, checkpoint_minutes=checkpoint_minutes,
     )  # fmt: skip
     record = pretrain(request)
