@@ -13,7 +13,7 @@ from torch import nn
 
 from schemas.errors import UserError
 from schemas.hub import hub_answers
-from train.recipe import Masked, Recipe, model_arguments
+from train.recipe import RECIPES, Masked, Recipe, model_arguments
 
 
 @dataclass(frozen=True)
@@ -44,14 +44,13 @@ def build_model(
     if weights is not None and not weights.is_file():
         raise UserError(f"--weights {weights}: no such file")
     wants_published = recipe.pretrained and weights is None
-    import timm
-
     if wants_published and not hub_answers():
         _stay_offline()
-        if not _may_be_cached(timm.models.get_pretrained_cfg(recipe.model)):
-            raise _no_weights(
-                recipe.model
-            )  # before a model of some hundred million numbers is made, which takes seconds
+        if not _may_be_cached(
+            recipe.model
+        ):  # before a model of some hundred million numbers is made: that takes seconds
+            raise _no_weights(recipe.model)
+    import timm
     from timm.data.config import resolve_model_data_config
 
     torch.manual_seed(seed)
@@ -66,6 +65,8 @@ def build_model(
     if recipe.head_std is not None and (weights is not None or wants_published):
         head: Any = model.get_classifier()  # type: ignore[operator]
         nn.init.trunc_normal_(head.weight, std=recipe.head_std)
+    if n_classes:
+        _check_answers(model, recipe, n_classes)
     config = resolve_model_data_config(model)
     license_ = "none: random weights" if not (weights or wants_published) else _license(published, weights)
     source = str(weights) if weights else (published.hf_hub_id or recipe.model) if wants_published else "random"
@@ -131,14 +132,41 @@ def _no_weights(model: str) -> UserError:
     )
 
 
-def _may_be_cached(published: Any) -> bool:
+# The weights of our own recipes lie under timm/<name>; to know that without importing timm saves seconds.
+_OURS = {recipe.model for named in RECIPES.values() for recipe in named.values() if recipe.pretrained}
+
+
+def _may_be_cached(model: str) -> bool:
     """False only where the hub's client surely has nothing of these weights on this machine."""
     from huggingface_hub.constants import HF_HUB_CACHE
 
-    repository = getattr(published, "hf_hub_id", None)
-    if not repository or getattr(published, "file", None):
-        return True  # an unknown model, or one that is fetched from elsewhere: timm knows
+    repository = f"timm/{model}"
+    if model not in _OURS:
+        import timm
+
+        published: Any = timm.models.get_pretrained_cfg(model)
+        repository = getattr(published, "hf_hub_id", None) or ""
+        if not repository or getattr(published, "file", None):
+            return True  # an unknown model, or one that is fetched from elsewhere: timm knows
     return (Path(HF_HUB_CACHE) / f"models--{repository.split('@')[0].replace('/', '--')}").exists()
+
+
+@torch.no_grad()
+def _check_answers(model: nn.Module, recipe: Recipe | Masked, n_classes: int) -> None:
+    """Show the model one picture, and say in a line what it cannot do, before any picture is read."""
+    size = recipe.image_size
+    try:
+        found = model.eval()(torch.zeros(1, 3, size, size))
+    except (RuntimeError, ValueError, TypeError, AssertionError, IndexError, ZeroDivisionError) as error:
+        own = getattr(model, "default_cfg", {}).get("input_size")
+        hint = f"; it is published for {own[-1]} px: --set image_size={own[-1]}" if own and own[-1] != size else ""
+        said = " ".join(str(error).split())[:160] or type(error).__name__
+        raise UserError(f"{recipe.model} cannot take pictures of {size} px ({said}){hint}") from error
+    finally:
+        model.train()
+    if not isinstance(found, torch.Tensor) or found.shape != (1, n_classes):
+        shape = list(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
+        raise UserError(f"{recipe.model} does not classify: for one picture it gives {shape}, not [1, {n_classes}]")
 
 
 def _took_weights(fresh: nn.Module, loaded: nn.Module) -> bool:
