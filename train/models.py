@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -94,14 +93,21 @@ def _create(recipe: Recipe | Masked, n_classes: int, **loading: Any) -> nn.Modul
     import timm
 
     arguments = _arguments(recipe, n_classes)
+    hints = {"img_size": recipe.image_size, **arguments}
     try:
-        with contextlib.suppress(TypeError):  # convolutional networks take any size and know no img_size
-            return timm.create_model(recipe.model, img_size=recipe.image_size, **arguments, **loading)
-        return timm.create_model(recipe.model, **arguments, **loading)
+        while True:
+            try:
+                return timm.create_model(recipe.model, **hints, **loading)
+            except TypeError as error:  # most convolutional networks take any size and know no img_size
+                unknown = [name for name in ("img_size", "drop_path_rate") if f"'{name}'" in str(error)]
+                if not unknown or unknown[0] not in hints:
+                    raise
+                del hints[unknown[0]]
     except (RuntimeError, ValueError, TypeError, AssertionError) as error:
         if "nknown model" in str(error) or "nvalid pretrained tag" in str(error):
             near = timm.list_models(f"*{recipe.model.split('.')[0][:8]}*")[:4]
-            raise UserError(f"--set model={recipe.model}: timm has no such model; near: {', '.join(near)}") from error
+            hint = f"; near: {', '.join(near)}" if near else "; timm.list_models() names all"
+            raise UserError(f"--set model={recipe.model}: timm has no such model{hint}") from error
         raise UserError(
             f"{recipe.model} cannot be made with {arguments}: {' '.join(str(error).split())[:300]}"
         ) from error

@@ -121,6 +121,14 @@ def test_an_unknown_model_names_near_ones() -> None:
         build_model(recipe(base=["model=resnet1800", "pretrained=false"]), 3, 0)
 
 
+@pytest.mark.parametrize("model", ["test_resnet", "test_convnext", "test_efficientnet", "densenet121"])
+def test_a_model_is_not_asked_for_what_it_does_not_know(model: str) -> None:
+    """Neither a picture size nor drop-path, which the default recipe names, is known to all of them."""
+    asked = recipe(f"model={model}", "pretrained=false", "image_size=32", base=[])
+    made, _ = build_model(asked, 3, 0)
+    assert made(torch.rand(2, 3, 32, 32)).shape == (2, 3)
+
+
 def test_layer_decay_slows_each_layer_by_its_distance_from_the_head() -> None:
     model, _ = build_model(recipe("pool=avg"), 3, 0)
     groups = parameter_groups(model, 0.05, 0.5)
