@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import warnings
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -117,18 +120,36 @@ def _create_loaded(recipe: Recipe | Masked, n_classes: int, weights: Path | None
     """The model with its weights, or one line about what is wrong with them."""
     overlay = {"pretrained_cfg_overlay": {"file": str(weights)}} if weights else {}
     try:
-        return _create(recipe, n_classes, pretrained=True, **overlay)
+        with _calm_loading():
+            return _create(recipe, n_classes, pretrained=True, **overlay)
     except UserError:
         if weights is None:
             raise
         raise UserError(
-            f"--weights {weights}: its weights do not fit {recipe.model}; saved from another model?"
+            f"--weights {weights}: its weights do not fit {recipe.model} at {recipe.image_size} px; saved from another model, or "
+            "at an image_size that this one cannot change?"
         ) from None
     except Exception as error:  # the hub's client, pickle and safetensors each have their own exceptions
         if weights is not None:
             said = " ".join(str(error).split())[:200] or type(error).__name__
             raise UserError(f"--weights {weights}: cannot be read as .safetensors or .pth weights ({said})") from error
         raise _no_weights(recipe.model) from error
+
+
+@contextlib.contextmanager
+def _calm_loading() -> Iterator[None]:
+    """No lines of timm's about keys that are left (a head, a decoder, a last norm) and of torch's about its speed."""
+    import logging
+
+    builder = logging.getLogger("timm.models._builder")
+    level = builder.level
+    builder.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        builder.setLevel(level)
 
 
 def _no_weights(model: str) -> UserError:

@@ -61,6 +61,30 @@ def test_the_pooled_head_is_the_mean_of_the_patch_tokens_then_a_norm_then_a_line
     assert torch.allclose(model(x), by_hand, atol=1e-6)
 
 
+@pytest.mark.parametrize("model", ["test_convnext", "test_resnet", "test_efficientnet", "test_vit2", "test_mambaout"])
+def test_any_backbone_starts_from_a_file_without_a_word_of_timms(
+    model: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    import timm
+
+    source = timm.create_model(model, num_classes=7)
+    torch.save({**source.state_dict(), "decoder.weight": torch.zeros(3)}, tmp_path / "w.pth")
+    made, _ = build_model(recipe(f"model={model}", "image_size=64", base=[]), 3, 0, tmp_path / "w.pth")
+    name = next(name for name, value in source.state_dict().items() if value.ndim > 1 and "pos" not in name)
+    assert torch.equal(made.state_dict()[name], source.state_dict()[name])
+    assert caplog.text == ""
+
+
+def test_weights_of_a_size_that_a_model_cannot_leave_are_a_line(tmp_path: Path) -> None:
+    import timm
+
+    torch.save(timm.create_model("levit_128s").state_dict(), tmp_path / "w.pth")
+    with pytest.raises(
+        UserError, match=r"do not fit levit_128s at 64 px; .* an image_size that this one cannot change"
+    ):
+        build_model(recipe("model=levit_128s", "image_size=64", base=[]), 3, 0, tmp_path / "w.pth")
+
+
 def test_another_models_weights_are_refused(tmp_path: Path) -> None:
     torch.save({"a.weight": torch.rand(3, 3)}, tmp_path / "other.pth")
     with pytest.raises(UserError, match="do not fit"):
