@@ -6,15 +6,20 @@ import sys
 from typing import Any, TextIO
 
 QUIET_SECONDS = 15  # between two lines where nobody watches
+_PER_SECOND = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}{postfix}]"
 
 
 def progress(total: int | None, what: str, unit: str = "", done: int = 0, shown: bool = True) -> Any:
-    """A tqdm bar with rate and time left; `done` is what an earlier, stopped process had finished already."""
+    """A tqdm bar with rate and time left; `done` is what an earlier, stopped process had finished already.
+
+    Pictures are always told by the second, also fewer than one; other things by what is easier to read.
+    """
     from tqdm import tqdm
 
     live = sys.stderr.isatty()
+    form = _PER_SECOND if total and unit.strip() == "pictures" else None
     return tqdm(
-        total=total, initial=done, desc=what, unit=unit or "it", unit_scale=(total or 0) > 9999, dynamic_ncols=True,
+        total=total, initial=done, desc=what, bar_format=form, unit=unit or "it", unit_scale=(total or 0) > 9999, dynamic_ncols=True,
         file=sys.stderr if live else _Lines(sys.stderr), ascii=not live, leave=live,
         mininterval=0.2 if live else QUIET_SECONDS, maxinterval=10 if live else 2 * QUIET_SECONDS,
         delay=0 if live else QUIET_SECONDS, disable=not shown,

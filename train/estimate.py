@@ -20,6 +20,7 @@ from train.recipe import Recipe, SemiSupervised
 from train.stages import stages_of
 from train.steps import Labeled, SemiStep, SupervisedStep
 from train.teacher import Teacher
+from train.text import counted
 
 Step = SupervisedStep | SemiStep
 
@@ -123,10 +124,8 @@ def _with_batch(step: Step, few: int) -> Step:
 
 def in_words(seconds: float) -> str:
     """A time as a person says it."""
-    if seconds < 10:
-        return "a few seconds"
     if seconds < 90:
-        return f"{round(seconds)} seconds"
+        return counted(max(1, round(seconds)), "second")
     if seconds < 90 * 60:
         return f"{round(seconds / 60)} minutes"
     return f"{seconds / 3600:.1f} hours"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import warnings
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from torch import nn
 from schemas import packaged_weights
 from schemas.errors import UserError
 from schemas.hub import hub_answers
-from train.recipe import Masked, Recipe, model_arguments
+from train.recipe import RECIPES, Masked, Recipe, model_arguments
 
 
 @dataclass(frozen=True)
@@ -46,14 +48,13 @@ def build_model(
         raise UserError(f"--weights {weights}: no such file")
     wants_published = recipe.pretrained and weights is None
     package = packaged_weights.find_file() if wants_published and recipe.model == packaged_weights.MODEL else None
-    import timm
-
     if wants_published and package is None and not hub_answers():
         _stay_offline()
-        if not _may_be_cached(timm.models.get_pretrained_cfg(recipe.model)):
-            raise _no_weights(
-                recipe.model
-            )  # before a model of some hundred million numbers is made, which takes seconds
+        if not _may_be_cached(
+            recipe.model
+        ):  # before a model of some hundred million numbers is made: that takes seconds
+            raise _no_weights(recipe.model)
+    import timm
     from timm.data.config import resolve_model_data_config
 
     torch.manual_seed(seed)
@@ -67,6 +68,8 @@ def build_model(
         model = loaded
     if recipe.head_std is not None and (weights is not None or wants_published):
         _begin_near_zero(model, recipe.head_std)
+    if n_classes:
+        _check_answers(model, recipe, n_classes)
     config = resolve_model_data_config(model)
     license_ = "none: random weights" if not (weights or wants_published) else _license(published, weights)
     source = str(weights) if weights else (published.hf_hub_id or recipe.model) if wants_published else "random"
@@ -105,14 +108,21 @@ def _create(recipe: Recipe | Masked, n_classes: int, **loading: Any) -> nn.Modul
     import timm
 
     arguments = _arguments(recipe, n_classes)
+    hints = {"img_size": recipe.image_size, **arguments}
     try:
-        with contextlib.suppress(TypeError):  # convolutional networks take any size and know no img_size
-            return timm.create_model(recipe.model, img_size=recipe.image_size, **arguments, **loading)
-        return timm.create_model(recipe.model, **arguments, **loading)
+        while True:
+            try:
+                return timm.create_model(recipe.model, **hints, **loading)
+            except TypeError as error:  # most convolutional networks take any size and know no img_size
+                unknown = [name for name in ("img_size", "drop_path_rate") if f"'{name}'" in str(error)]
+                if not unknown or unknown[0] not in hints:
+                    raise
+                del hints[unknown[0]]
     except (RuntimeError, ValueError, TypeError, AssertionError) as error:
         if "nknown model" in str(error) or "nvalid pretrained tag" in str(error):
             near = timm.list_models(f"*{recipe.model.split('.')[0][:8]}*")[:4]
-            raise UserError(f"--set model={recipe.model}: timm has no such model; near: {', '.join(near)}") from error
+            hint = f"; near: {', '.join(near)}" if near else "; timm.list_models() names all"
+            raise UserError(f"--set model={recipe.model}: timm has no such model{hint}") from error
         raise UserError(
             f"{recipe.model} cannot be made with {arguments}: {' '.join(str(error).split())[:300]}"
         ) from error
@@ -125,18 +135,36 @@ def _create_loaded(recipe: Recipe | Masked, n_classes: int, weights: Path | None
         given = {"state_dict": packaged_weights.read_weights(package)}
     overlay = {"pretrained_cfg_overlay": given} if given else {}
     try:
-        return _create(recipe, n_classes, pretrained=True, **overlay)
+        with _calm_loading():
+            return _create(recipe, n_classes, pretrained=True, **overlay)
     except UserError:
         if weights is None:
             raise
         raise UserError(
-            f"--weights {weights}: its weights do not fit {recipe.model}; saved from another model?"
+            f"--weights {weights}: its weights do not fit {recipe.model} at {recipe.image_size} px; saved from another model, or "
+            "at an image_size that this one cannot change?"
         ) from None
     except Exception as error:  # the hub's client, pickle and safetensors each have their own exceptions
         if weights is not None:
             said = " ".join(str(error).split())[:200] or type(error).__name__
             raise UserError(f"--weights {weights}: cannot be read as .safetensors or .pth weights ({said})") from error
         raise _no_weights(recipe.model) from error
+
+
+@contextlib.contextmanager
+def _calm_loading() -> Iterator[None]:
+    """No lines of timm's about keys that are left (a head, a decoder, a last norm) and of torch's about its speed."""
+    import logging
+
+    builder = logging.getLogger("timm.models._builder")
+    level = builder.level
+    builder.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        builder.setLevel(level)
 
 
 def _no_weights(model: str) -> UserError:
@@ -146,14 +174,41 @@ def _no_weights(model: str) -> UserError:
     )
 
 
-def _may_be_cached(published: Any) -> bool:
+# The weights of our own recipes lie under timm/<name>; to know that without importing timm saves seconds.
+_OURS = {recipe.model for named in RECIPES.values() for recipe in named.values() if recipe.pretrained}
+
+
+def _may_be_cached(model: str) -> bool:
     """False only where the hub's client surely has nothing of these weights on this machine."""
     from huggingface_hub.constants import HF_HUB_CACHE
 
-    repository = getattr(published, "hf_hub_id", None)
-    if not repository or getattr(published, "file", None):
-        return True  # an unknown model, or one that is fetched from elsewhere: timm knows
+    repository = f"timm/{model}"
+    if model not in _OURS:
+        import timm
+
+        published: Any = timm.models.get_pretrained_cfg(model)
+        repository = getattr(published, "hf_hub_id", None) or ""
+        if not repository or getattr(published, "file", None):
+            return True  # an unknown model, or one that is fetched from elsewhere: timm knows
     return (Path(HF_HUB_CACHE) / f"models--{repository.split('@')[0].replace('/', '--')}").exists()
+
+
+@torch.no_grad()
+def _check_answers(model: nn.Module, recipe: Recipe | Masked, n_classes: int) -> None:
+    """Show the model one picture, and say in a line what it cannot do, before any picture is read."""
+    size = recipe.image_size
+    try:
+        found = model.eval()(torch.zeros(1, 3, size, size))
+    except (RuntimeError, ValueError, TypeError, AssertionError, IndexError, ZeroDivisionError) as error:
+        own = getattr(model, "default_cfg", {}).get("input_size")
+        hint = f"; it is published for {own[-1]} px: --set image_size={own[-1]}" if own and own[-1] != size else ""
+        said = " ".join(str(error).split())[:160] or type(error).__name__
+        raise UserError(f"{recipe.model} cannot take pictures of {size} px ({said}){hint}") from error
+    finally:
+        model.train()
+    if not isinstance(found, torch.Tensor) or found.shape != (1, n_classes):
+        shape = list(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
+        raise UserError(f"{recipe.model} does not classify: for one picture it gives {shape}, not [1, {n_classes}]")
 
 
 def _took_weights(fresh: nn.Module, loaded: nn.Module) -> bool:

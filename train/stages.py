@@ -32,6 +32,10 @@ def stages_of(recipe: Recipe, n_labeled: int, n_pool: int, stage1_given: bool = 
             "stage2", recipe.semi_steps, round(recipe.semi_warmup * recipe.semi_steps), recipe.semi_lr,
             layer_decay=recipe.semi_layer_decay, images=few + a_step, **common,
         )  # fmt: skip
+        if not a_step:
+            raise UserError(
+                f"mu={recipe.mu:g} times {few} labeled pictures is no unlabeled picture a step; raise --set mu"
+            )
         stages.append(check_parts(second, min(few, a_step)))
     return stages
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from schemas.errors import UserError
 from train.augment import Views
 from train.data import Shuffled
 from train.feed import Feed
@@ -74,7 +75,9 @@ class SupervisedStep:
         """The loss of one step; of one part of it, the share that the parts' sum is the step's loss of."""
         rng = seeded(self.seed, step, part, parts)
         x, target = self.labeled.draw(step, True, rng, part, parts)
-        loss = soft_cross_entropy(self.student(x), target).sum() / self.labeled.batches.batch_size
+        with says_too_few():
+            logits = self.student(x)
+        loss = soft_cross_entropy(logits, target).sum() / self.labeled.batches.batch_size
         return Loss(loss, {"loss": loss.detach()})
 
     def close(self) -> None:
@@ -113,7 +116,8 @@ class SemiStep:
             views.strong(unlabeled, rng), teacher_probs, pairing, recipe.threshold, recipe.smoothing
         )  # [U, 3, S, S], [U, K], [U]
 
-        logits_labeled, logits_mixed = self._student(x_labeled, mixed.x)
+        with says_too_few():
+            logits_labeled, logits_mixed = self._student(x_labeled, mixed.x)
         loss_labeled = soft_cross_entropy(logits_labeled, y_labeled).sum() / self.labeled.batches.batch_size
         # the mean is over all pictures, also those that do not count: an unsure teacher means a weak pull
         loss_unlabeled = (
@@ -148,6 +152,20 @@ class SemiStep:
         """lambda_u, grown over the first steps where the recipe says so."""
         grow = self.recipe.lambda_warmup * self.recipe.semi_steps
         return self.recipe.lambda_u * (min(1.0, step / grow) if grow else 1.0)
+
+
+@contextmanager
+def says_too_few() -> Iterator[None]:
+    """BatchNorm cannot normalize one picture by itself; torch says so in the words of tensors."""
+    try:
+        yield
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise UserError(
+            "this model has BatchNorm, which needs two pictures or more in every part of a step; raise --set batch_size, "
+            "semi_batch or mu, or lower accumulate"
+        ) from error
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
 import pytest
@@ -28,3 +29,16 @@ def test_short_work_says_nothing_where_nobody_watches(capsys: pytest.CaptureFixt
         bar.update(3)
     assert not sys.stderr.isatty()
     assert capsys.readouterr().err == ""
+
+
+def test_slow_pictures_are_told_by_the_second(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schemas.progress, "QUIET_SECONDS", 0)
+    with progress(3, "stage1", " pictures") as bar:
+        bar.start_t -= 100  # as if a picture took longer than a second
+        bar.update(3)
+        bar.refresh()
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert "3/3" in last
+    assert re.search(r"\d pictures/s\]$", last)

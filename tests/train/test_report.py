@@ -58,7 +58,7 @@ def test_the_figures_are_those_of_the_runs(runs: list[Path]) -> None:
 def test_seeds_become_a_mean_with_its_spread(shop: Path, ask: Ask) -> None:
     path = shop / "apron.parquet"
     both = [shop / "runs" / "apron-vit-100-s0", shop / "runs" / "apron-vit-100-s1"]
-    train(ask(path, "vit", "epochs=2", seed=1))
+    train(ask(path, "vit", "epochs=6", seed=1))
     found = report(both)
     own = [json.loads((run / "metrics.json").read_text())["test"]["acc1"] for run in both]
     assert len(found.table2) == 1
@@ -66,6 +66,31 @@ def test_seeds_become_a_mean_with_its_spread(shop: Path, ask: Ask) -> None:
     assert found.table2[0]["spread"] == pytest.approx(np.std(own, ddof=1))
     assert f"{np.mean(own):.1%} ± {100 * np.std(own, ddof=1):.1f} (n = 18)" in found.markdown()
     assert "One seed" not in found.markdown()
+
+
+def test_models_of_several_seeds_are_tested_by_all_of_them(shop: Path, ask: Ask) -> None:
+    path = shop / "apron.parquet"
+    for fraction in (0.5, 1):
+        train(ask(path, "vit", "epochs=6", seed=1, label_fraction=fraction))
+    found = report(sorted((shop / "runs").glob("apron-vit-*")))
+    assert len(found.pairs) == 1
+    assert (found.pairs[0]["a"], found.pairs[0]["b"]) == ("apron-vit-50", "apron-vit-100")
+    half, all_ = found.table2
+    assert found.pairs[0]["bootstrap"]["acc1"]["difference"] == pytest.approx(all_["acc1"] - half["acc1"])
+    assert [one["seed"] for one in found.pairs[0]["per_seed"]] == [0, 1]
+    text = found.markdown()
+    for word in ("(seeds 0, 1): ", "McNemar seed by seed: p = ", "of several seeds they are those of the mean count"):
+        assert word in text, word
+
+
+def test_another_recipe_is_no_seed(shop: Path, ask: Ask) -> None:
+    path = shop / "apron.parquet"
+    train(ask(path, "vit", "epochs=2", seed=1))
+    train(ask(path, "vit", "epochs=2", seed=0, out=shop / "runs" / "short"))
+    found = report([shop / "runs" / name for name in ("apron-vit-100-s0", "apron-vit-100-s1", "short")])
+    assert [(row["name"], row["seeds"]) for row in found.table2] == [
+        ("ViT (apron-vit-100)", [0]), ("ViT (short)", [0, 1]),
+    ]  # fmt: skip
 
 
 def test_pools_of_several_sizes_are_table_3(shop: Path, ask: Ask) -> None:

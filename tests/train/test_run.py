@@ -309,6 +309,21 @@ def test_fewer_pictures_than_a_batch_train_all_the_same(make_manifest: Make, ask
     assert train(ask(path, "semivit", "epochs=2", "semi_steps=2"))["counts"]["labeled"] == 6
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (("model=test_resnet", "batch_size=1"), "has BatchNorm, which needs two pictures or more"),
+        (("model=test_resnet", "semi_batch=4", "accumulate=4"), "has BatchNorm, which needs two pictures or more"),
+        (("mu=0.01",), "mu=0.01 times 8 labeled pictures is no unlabeled picture a step"),
+    ],
+)
+def test_too_few_pictures_for_a_step_are_a_line(
+    make_manifest: Make, ask: Ask, changes: tuple[str, ...], said: str
+) -> None:
+    with pytest.raises(UserError, match=said):
+        train(ask(make_manifest(), "semivit", "epochs=1", "semi_steps=2", "model_args=", "image_size=16", *changes))
+
+
 def test_curves_hold_the_share_of_pairs_that_counted(make_manifest: Make, ask: Ask) -> None:
     path = make_manifest()
     train(ask(path, "semivit", "epochs=2", "semi_steps=12", "threshold=0.99"))

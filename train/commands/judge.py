@@ -118,14 +118,22 @@ def evaluate_command(
 
 
 def compare_command(
-    a: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or a predictions file.")],
-    b: Annotated[Path, typer.Argument(metavar="RUN", help="Another one, of the same test pictures.")],
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN RUN…",
+            help="Two run folders or predictions files of the same test pictures; or all seeds of two models.",
+        ),
+    ],
     out: Annotated[Path | None, typer.Option("--out", help="Write to FILE.json; default: print it.")] = None,
 ) -> None:
-    """Test whether two models differ on the same test pictures: exact McNemar test and paired bootstrap."""
+    """Test whether two models differ on the same test pictures: exact McNemar test and paired bootstrap.
+
+    More than two runs are seeds of two models: runs whose names differ only in -s0, -s1, … belong together.
+    """
     from train.compare import compare, write_comparison
 
-    typer.echo(write_comparison(compare(a, b), out))
+    typer.echo(write_comparison(compare(runs), out))
 
 
 def export_command(

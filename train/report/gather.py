@@ -61,6 +61,15 @@ class Run:
         return self.record["counts"]["unlabeled"] if self.method == "semivit" else 0
 
     @property
+    def setup(self) -> str:
+        """All that makes it what it is but the seed: runs that share it are seeds of one model."""
+        record = self.record
+        weights = record["model"]["weights"]
+        return json.dumps(
+            [self.method, float(self.fraction), self.pool, record["model"]["name"], weights, record["recipe"]]
+        )
+
+    @property
     def title(self) -> str:
         """Method, share of the labels, pool."""
         extra = f" + {self.pool} unlabeled" if self.pool else ""
@@ -89,6 +98,17 @@ class Task:
     classes: list[str]
     runs: list[Run]
     manifest: Manifest | None  # where it still lies where the runs read it
+
+    @property
+    def groups(self) -> list[list[Run]]:
+        """The runs by what they are but the seed, in their order; a seed that stands there twice is a group of its own."""
+        found: dict[tuple[str, int], list[Run]] = {}
+        for run in self.runs:
+            turn = 0
+            while run.seed in {other.seed for other in found.get((run.setup, turn), [])}:
+                turn += 1
+            found.setdefault((run.setup, turn), []).append(run)
+        return list(found.values())
 
     @cached_property
     def test(self) -> pd.DataFrame:

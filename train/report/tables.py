@@ -7,10 +7,10 @@ import statistics
 from typing import Any
 
 from schemas.interval import wilson
-from train.compare import compare_answers
+from train.compare import compare_answers, without_seed
 from train.report.gather import NAMES, Run, Task
 
-FEW = 6  # runs of a task up to which every two are tested
+FEW = 6  # models of a task up to which every two are tested
 
 
 def table1(tasks: list[Task]) -> list[dict[str, Any]]:
@@ -37,20 +37,31 @@ def _data(task: Task) -> dict[str, Any]:
 
 
 def table2(task: Task) -> list[dict[str, Any]]:
-    """One row for each method, label share and pool: the mean over its seeds, with the interval that the test size gives."""
-    groups = itertools.groupby(task.runs, key=lambda run: (run.method, run.fraction, run.pool))
-    return [_group(task, list(runs)) for _, runs in groups]
+    """One row for each method, label share, pool and recipe: the mean over its seeds, with the interval of the mean count."""
+    groups = task.groups
+    return [_group(task, runs, _mark(runs, groups)) for runs in groups]
 
 
-def _group(task: Task, runs: list[Run]) -> dict[str, Any]:
+def _mark(runs: list[Run], groups: list[list[Run]]) -> str:
+    """What tells a row from others of the same method, labels and pool: how its runs are named. Empty where it is alone."""
+    alike = [others for others in groups if others[0].title == runs[0].title]
+    if len(alike) == 1:
+        return ""
+    stems = [without_seed(others[0].name) for others in alike]
+    stem = without_seed(runs[0].name)
+    return f" ({stem})" if stems.count(stem) == 1 else f" ({runs[0].name})"
+
+
+def _group(task: Task, runs: list[Run], mark: str) -> dict[str, Any]:
     test = [run.metrics["test"] for run in runs]
     n = test[0]["n"]
     right = statistics.mean(one["right"] for one in test)
     low, high = wilson(round(right), n)
     mean = {key: statistics.mean(one[key] for one in test) for key in ("acc1", "macro", "ce", "ece")}
     top5 = None if test[0]["acc5"] is None else statistics.mean(one["acc5"] for one in test)
+    name = NAMES.get(runs[0].method, runs[0].method) + mark
     return {
-        "task": task.name, "method": runs[0].method, "name": NAMES.get(runs[0].method, runs[0].method),
+        "task": task.name, "method": runs[0].method, "name": name,
         "label_fraction": runs[0].fraction, "labels": runs[0].labels, "unlabeled": runs[0].pool, "n": n,
         "right": right, "acc1_low": low, "acc1_high": high, "acc5": top5, **mean,
         "seeds": [run.seed for run in runs],
@@ -67,35 +78,35 @@ def table3(task: Task, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     semi = [row for row in rows if row["method"] == "semivit"]
     for fraction in sorted({row["label_fraction"] for row in semi}):
         own = [row for row in semi if row["label_fraction"] == fraction]
-        for row in own if len(own) > 1 else ():
-            pair = None if row is own[0] else compare_answers(of[own[0]["runs"][0]].answers, of[row["runs"][0]].answers)
+        if len({row["unlabeled"] for row in own}) < 2:
+            continue
+        smallest = [of[name].answers for name in own[0]["runs"]]
+        for row in own:
+            pair = None if row is own[0] else compare_answers(smallest, [of[name].answers for name in row["runs"]])
             found.append({**row, "times": row["unlabeled"] / own[0]["unlabeled"], "against_smallest": pair})
     return found
 
 
 def pairs(task: Task) -> list[dict[str, Any]]:
-    """Tests between runs of the same seed: every two where there are few, else those that a reader asks for.
+    """Tests between models, all seeds of each together: every two where there are few, else those that a reader asks for.
 
     Those are: two methods with the same labels; one method with all labels and with fewer; Semi-ViT with fewer labels
     against ViT with all.
     """
-    chosen = [(a, b) for a, b in itertools.combinations(task.runs, 2) if len(task.runs) <= FEW or _asked_for(a, b)]
-    return [_pair(a, b) for a, b in chosen]
+    groups = task.groups
+    chosen = [(a, b) for a, b in itertools.combinations(groups, 2) if len(groups) <= FEW or _asked_for(a[0], b[0])]
+    return [_pair(a, b, groups) for a, b in chosen]
 
 
-def _pair(a: Run, b: Run) -> dict[str, Any]:
-    return {"a": a.name, "b": b.name, "title_a": a.title, "title_b": b.title, "seeds": [a.seed, b.seed],
-            "kind": "labels" if a.fraction != b.fraction else "method", **_renamed(compare_answers(a.answers, b.answers))}  # fmt: skip
-
-
-def _renamed(found: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in found.items() if key not in ("a", "b")}
+def _pair(a: list[Run], b: list[Run], groups: list[list[Run]]) -> dict[str, Any]:
+    found = compare_answers([run.answers for run in a], [run.answers for run in b])
+    title_a, title_b = (runs[0].title + _mark(runs, groups) for runs in (a, b))
+    kind = "labels" if a[0].fraction != b[0].fraction else "method"
+    return {"title_a": title_a, "title_b": title_b, "kind": kind, **found}
 
 
 def _asked_for(a: Run, b: Run) -> bool:
-    if a.seed != b.seed:
-        return False
-    same_labels = a.fraction == b.fraction and a.method != b.method
+    same_labels = a.fraction == b.fraction and (a.method != b.method or a.pool == b.pool)
     fewer = a.method == b.method and 1 in (a.fraction, b.fraction) and a.fraction != b.fraction
     less_for_more = {(a.method, a.fraction < 1), (b.method, b.fraction < 1)} == {("semivit", True), ("vit", False)}
     return same_labels or fewer or less_for_more

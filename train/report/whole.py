@@ -10,6 +10,7 @@ from typing import Any
 
 from schemas.errors import UserError
 from schemas.files import write_text
+from train.compare import by_seed, verdict
 from train.report.claim import answer, claim_text, claims
 from train.report.details import details
 from train.report.gather import NAMES, Task, gather
@@ -170,19 +171,25 @@ def _table3(rows: list[dict[str, Any]]) -> str:
 
 
 def pair_text(pair: dict[str, Any]) -> str:
-    """A test between two runs in a sentence."""
+    """A test between two models in a sentence."""
     boot = pair["bootstrap"]["acc1"]
-    seeds = (
-        f" (seeds {pair['seeds'][1]} and {pair['seeds'][0]})"
-        if pair["seeds"][0] != pair["seeds"][1]
-        else f" (seed {pair['seeds'][0]})"
+    said = (
+        f"{pair['title_b']} against {pair['title_a']} ({_seeds(pair)}): {100 * boot['difference']:+.1f} points "
+        f"({100 * boot['low']:+.1f} to {100 * boot['high']:+.1f})"
     )
-    verdict = "a real difference" if pair["p"] < 0.05 else "no difference shown"
+    if "per_seed" in pair:
+        return f"{said}, p = {pair['p']:.2g}: {verdict(pair)}{by_seed(pair['per_seed'])}"
     return (
-        f"{pair['title_b']} against {pair['title_a']}{seeds}: {100 * boot['difference']:+.1f} points "
-        f"({100 * boot['low']:+.1f} to {100 * boot['high']:+.1f}); right where the other is wrong {pair['only_b']} : "
-        f"{pair['only_a']} of {pair['n']}, McNemar p = {pair['p']:.2g}: {verdict}"
+        f"{said}; right where the other is wrong {pair['only_b']} : {pair['only_a']} of {pair['n']}, McNemar p = "
+        f"{pair['p']:.2g}: {verdict(pair)}"
     )
+
+
+def _seeds(pair: dict[str, Any]) -> str:
+    """The seeds of both sides; once where they are the same."""
+    a, b = (", ".join("?" if seed is None else str(seed) for seed in pair[f"seeds_{who}"]) for who in "ab")
+    both = a if a == b else f"{b} and {a}"
+    return f"seed{'s' * (len(both) > 1)} {both}"
 
 
 def _details(one: dict[str, Any]) -> list[str]:
@@ -247,8 +254,12 @@ def _common_notes(tasks: list[Task], tests: list[dict[str, Any]]) -> list[str]:
     )
     notes = [f"Val chose the weights, the temperature and the thresholds; test was read {read}."]
     notes.append(
-        "Intervals are Wilson's and tell how far the test pictures alone could move a share; ± is the standard deviation between seeds."
+        "Intervals are Wilson's and tell how far the test pictures alone could move a share; of several seeds they are those of the mean count, and ± is the standard deviation between seeds."
     )
+    if any("per_seed" in pair for pair in tests):
+        notes.append(
+            "Tests of several seeds compare their means by a bootstrap that draws pictures and seeds again; McNemar's test of each seed stands beside it, and as all seeds are asked the same pictures they do not add up."
+        )
     if fresh := sorted({record["model"]["name"] for record in records if record["model"]["weights"] == "random"}):
         notes.append(
             f"{' and '.join(fresh)} started from random weights: this says nothing about what pretrained models reach."
