@@ -73,6 +73,12 @@ def build_model(
     return model, ModelFacts(recipe.model, source, license_, tuple(config["mean"]), tuple(config["std"]), count)
 
 
+def check_model(recipe: Recipe | Masked, n_classes: int) -> None:
+    """Raise the UserError that `build_model` would for an unknown model or arguments it does not take; no weights are made."""
+    with torch.device("meta"):
+        _create(recipe, n_classes)
+
+
 def _license(published: Any, weights: Path | None) -> str:
     """The license of published weights; of a file only what its name's published twin has."""
     known = getattr(published, "license", None) or "unknown"
