@@ -70,7 +70,8 @@ def parse(words: Sequence[str]) -> Asked:
 
     name = words[0] if words else ""
     if name not in COMMANDS:
-        raise UserError(f"train submit … {name}: name what to train, with its own options: {', '.join(COMMANDS)}")
+        got = f"got {name!r}; " if name else ""
+        raise UserError(f"{got}after the settings name what to train, then its own options: {', '.join(COMMANDS)}")
     command: Any = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]
     context = command.make_context(f"train {name}", list(words[1:]))
     said = {option.name for option in command.params if context.get_parameter_source(option.name).name == "COMMANDLINE"}

@@ -185,6 +185,8 @@ def _trainings(checked: Checked, to: SageMaker, sent: _Sent, changed: dict[str, 
 def _tuning(checked: Checked, to: SageMaker, sent: _Sent, changed: dict[str, Any], name: str | None) -> list[Call]:
     request, trials = checked.requests[0], int(checked.asked.values["trials"])
     numbers = {name: text for name, text in recipe_words(checked.recipe).items() if name not in checked.space}
+    if request.method == "semivit" and request.stage1 is None:
+        print("each trial trains a stage 1 of its own; --stage1 RUN starts all from one vit run", file=sys.stderr)
     changed = changed | {"seed": request.seed}
     job = _job(checked, to, sent, changed, numbers, f"{request.name}-search")
     job["HyperParameterRanges"] = _ranges(checked)
