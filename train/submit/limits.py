@@ -52,7 +52,9 @@ def _faults(where: str, value: Any, shape: Any) -> Iterator[str]:
     elif shape.type_name == "string":
         yield from _size(where, len(value), "characters", shape)
         pattern = shape.metadata.get("pattern")
-        if pattern and "\\p{" not in pattern and not re.fullmatch(pattern, value):
+        if (
+            pattern and "\\p{" not in pattern and not re.fullmatch(pattern, value)
+        ):  # \p{L}: Python's re has no such classes
             yield f"{where} is {value!r}, which does not look like {pattern}"
         if shape.enum and shape.name != "TrainingInstanceType" and value not in shape.enum:
             yield f"{where} is {value!r}; choose {', '.join(shape.enum)}"

@@ -130,8 +130,10 @@ def _look(wish: Wish) -> Iterator[str]:
     to = settings(SageMaker, wish.flags, Path("submit.toml"), wish.flags["config"])
     service = Service(to.region)
     if what == "fetch":
-        out = fetch(service.any_state(names[0]), wish.flags["to_folder"] or Path("runs") / names[0])
-        yield f"{names[0]} -> {out}"
+        state = service.any_state(names[0])
+        state = service.any_state(state.best) if state.best else state
+        out = fetch(state, wish.flags["to_folder"] or Path("runs") / state.name)
+        yield f"{state.name} -> {out}"
         return
     states = follow(names, service, say) if wish.flags["wait"] else [service.any_state(name) for name in names]
     yield from (state.line() for state in states)

@@ -32,6 +32,7 @@ class State:
     why: str = ""
     model: str = ""
     seconds: int | None = None  # that are billed
+    best: str = ""  # of a tuning job: its best training job so far
 
     def line(self) -> str:
         """For a person."""
@@ -202,7 +203,7 @@ def _training_state(answer: dict[str, Any]) -> State:
 
 
 def _tuning_state(answer: dict[str, Any]) -> State:
-    """Of a tuning job; its best training job so far stands where a reason would."""
+    """Of a tuning job; what its best training job has reached stands where a reason would."""
     best = answer.get("BestTrainingJob", {})
     value = best.get("FinalHyperParameterTuningJobObjectiveMetric", {}).get("Value")
     why = (
@@ -210,7 +211,8 @@ def _tuning_state(answer: dict[str, Any]) -> State:
         if value is not None
         else answer.get("FailureReason", "")
     )
-    return State(answer["HyperParameterTuningJobName"], answer["HyperParameterTuningJobStatus"], why)
+    name, status = answer["HyperParameterTuningJobName"], answer["HyperParameterTuningJobStatus"]
+    return State(name, status, why, best=best.get("TrainingJobName", ""))
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from schemas.errors import UserError
+from schemas.manifest import read_manifest
 from train.recipe import recipe_for
 from train.recipe_file import recipe_text
 from train.search import space_around
@@ -75,6 +76,49 @@ def test_a_job_has_the_recipe_as_hyper_parameters_and_every_path_as_the_containe
     assert not made["EnableManagedSpotTraining"]
     assert all(len(key) <= 256 and 0 < len(value) <= 2500 for key, value in numbers.items())
     assert len(numbers) <= 100
+
+
+def test_weights_and_a_stage_1_travel_too(make_manifest: Make, tmp_path: Path) -> None:
+    path = make_manifest()
+    run = tmp_path / "runs" / "vit"
+    run.mkdir(parents=True)
+    recipe = recipe_for("semivit", "cpu")
+    record = {
+        "manifest_id": read_manifest(path).manifest_id, "label_fraction": 1.0, "classes": ["red", "green", "blue"],
+        "model": {"name": recipe.model}, "recipe": {"model_args": "", "image_size": recipe.image_size}, "model_id": "abc",
+    }  # fmt: skip
+    (run / "run.json").write_text(json.dumps(record))
+    (run / "model.safetensors").write_bytes(b"weights")
+    (tmp_path / "mae.pth").write_bytes(b"others")
+    made = planned(path, "--stage1", str(run), "--weights", str(tmp_path / "mae.pth"))
+    arguments = made.calls[0].request["HyperParameters"]["arguments"]
+    assert "--stage1 /opt/ml/input/data/stage1" in arguments
+    assert "--weights /opt/ml/input/data/weights/mae.pth" in arguments
+    assert [channel["ChannelName"] for channel in made.calls[0].request["InputDataConfig"]][3:] == ["weights", "stage1"]
+    assert [file.path for file in made.files[-3:]] == [
+        tmp_path / "mae.pth",
+        run / "run.json",
+        run / "model.safetensors",
+    ]
+    with pytest.raises(UserError, match=r"its label fraction is 1\.0, this run's is 0.5"):
+        planned(path, "--stage1", str(run), "--label-fraction", "0.5")
+    whole = planned(path, "--method", "semivit", "--stage1", str(run), command="search").calls[0].request
+    channels = whole["TrainingJobDefinition"]["InputDataConfig"]
+    assert "stage1" in [channel["ChannelName"] for channel in channels]
+
+
+def test_pictures_that_are_missing_here_are_said_and_all_of_them_are_too_many(
+    make_manifest: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = make_manifest()
+    pictures = sorted(path.parent.glob("*.jpg"))
+    pictures[0].unlink()
+    assert len(planned(path).files) == 94
+    assert "warning: 1 pictures are not here and are skipped there" in capsys.readouterr().err
+    for picture in pictures[1:60]:
+        picture.unlink()
+    with pytest.raises(UserError, match=r"60 of 93 pictures cannot be read, the first is .*--pictures DIR"):
+        planned(path)
 
 
 def test_the_same_wish_has_the_same_name_and_any_other_has_another(make_manifest: Make) -> None:
@@ -301,9 +345,9 @@ def test_a_search_is_sent_and_its_state_is_told(
     assert code == 0, error
     assert out.split() == list(jobs.hyper_parameter_tuning_jobs)
     assert "4 trainings of one search" in error
-    told = train_command("submit", "--to", "sagemaker", "status", out.strip())
-    assert told[0] == 0
-    assert told[1].startswith(f"{out.strip()}: Completed")
+    code, told, _ = train_command("submit", "--to", "sagemaker", "status", out.strip())
+    assert code == 0
+    assert told.startswith(f"{out.strip()}: Completed")
 
 
 def test_jobs_are_followed_to_their_end_and_a_bad_end_is_exit_3(
