@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from schemas.command import run
-from train.commands import judge, study
+from train.commands import judge, study, submit
 
 app = typer.Typer(
     name="train",
@@ -184,6 +184,7 @@ def report_command(
 
 judge.register(app)
 study.register(app)
+submit.register(app)
 
 
 def main() -> None:

@@ -88,6 +88,12 @@ def _begin_near_zero(model: nn.Module, std: float) -> None:
                 nn.init.trunc_normal_(part.weight, std=std)
 
 
+def check_model(recipe: Recipe | Masked, n_classes: int) -> None:
+    """Raise the UserError that `build_model` would for an unknown model or arguments it does not take; no weights are made."""
+    with torch.device("meta"):
+        _create(recipe, n_classes)
+
+
 def _license(published: Any, weights: Path | None) -> str:
     """The license of published weights; of a file only what its name's published twin has."""
     known = getattr(published, "license", None) or "unknown"

@@ -185,11 +185,15 @@ class Stop:
 
 @contextmanager
 def stop_requests() -> Iterator[Stop]:
-    """Ctrl-C and SIGTERM are noted instead of tearing a step apart; a second one stops at once, without a checkpoint."""
+    """Ctrl-C and SIGTERM are noted instead of tearing a step apart; a second Ctrl-C stops at once, without a checkpoint.
+
+    Not so under torchrun: a terminal or a scheduler signals every process, torchrun passes the same signal on, and each
+    process is told twice to stop once. It kills what is still there after half a minute.
+    """
     stop = Stop()
 
-    def note(*_: Any) -> None:
-        if stop.asked:
+    def note(kind: int, *_: Any) -> None:
+        if stop.asked and kind == signal.SIGINT and "TORCHELASTIC_RUN_ID" not in os.environ:
             raise KeyboardInterrupt
         stop.asked = True
 

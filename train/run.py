@@ -93,13 +93,7 @@ class Request:
 
 def train(request: Request, watch: Watch | None = None) -> dict[str, Any]:
     """Train as asked, or go on with, or only report, the same run found in the folder; returns run.json's content."""
-    recipe = recipe_for(request.method, request.recipe, request.changes)
-    manifest = read_manifest(request.manifest)
-    chosen = choose(manifest, request.label_fraction, request.unlabeled, request.unlabeled_base)
-    chosen = replace(chosen, test=chosen.test.head(0)) if request.blind else chosen
-    recipe = with_budget(recipe, len(chosen.labeled), len(chosen.pool))
-    _check_pool(recipe, chosen, request)
-    source = picture_source(manifest, request.pictures)
+    recipe, manifest, chosen, source = checked(request)
     identity = _fingerprint(request, recipe, manifest, source)
     ranks.join()
     with ranks.terminate_as_interrupt(), run_folder(request.folder, request.fresh, request.resume) as folder:
@@ -109,6 +103,20 @@ def train(request: Request, watch: Watch | None = None) -> dict[str, Any]:
             return done
         with says_full_disk(folder):
             return _Run(request, recipe, manifest, chosen, source, identity, folder, watch).go()
+
+
+def checked(request: Request) -> tuple[Recipe, Manifest, Chosen, Path | Pack]:
+    """What a run stands on: its recipe, manifest, rows, and where its pictures are. Nothing is written, no picture read.
+
+    Raises UserError for what cannot be trained.
+    """
+    recipe = recipe_for(request.method, request.recipe, request.changes)
+    manifest = read_manifest(request.manifest)
+    chosen = choose(manifest, request.label_fraction, request.unlabeled, request.unlabeled_base)
+    chosen = replace(chosen, test=chosen.test.head(0)) if request.blind else chosen
+    recipe = with_budget(recipe, len(chosen.labeled), len(chosen.pool))
+    _check_pool(recipe, chosen, request)
+    return recipe, manifest, chosen, picture_source(manifest, request.pictures)
 
 
 class _Run:
@@ -217,18 +225,7 @@ class _Run:
             return None
         from safetensors.torch import load_file
 
-        record = read_record(folder)
-        same = {
-            "manifest": (record["manifest_id"], self.manifest.manifest_id),
-            "label fraction": (record["label_fraction"], self.request.label_fraction),
-            "classes": (record["classes"], self.manifest.classes),
-            "model": (record["model"]["name"], self.facts.name),
-            "model_args": (record["recipe"]["model_args"], self.recipe.model_args),
-            "picture size": (record["recipe"]["image_size"], self.recipe.image_size),
-        }
-        for what, (found, wanted) in same.items():
-            if found != wanted:
-                raise UserError(f"--stage1 {folder}: its {what} is {found}, this run's is {wanted}")
+        record = stage1_record(folder, self.request, self.recipe, self.manifest)
         self.facts = ModelFacts(
             **{**record["model"], "mean": tuple(record["model"]["mean"]), "std": tuple(record["model"]["std"])}
         )
@@ -312,6 +309,23 @@ class _Run:
             "versions": {"consenso": __version__, "python": platform.python_version(), "torch": torch.__version__,
                          "timm": _timm_version(), "numpy": np.__version__},
         }  # fmt: skip
+
+
+def stage1_record(folder: Path, request: Request, recipe: Recipe, manifest: Manifest) -> dict[str, Any]:
+    """The record of the vit run that semivit is told to start from; UserError when it does not fit this one."""
+    record = read_record(folder)
+    same = {
+        "manifest": (record["manifest_id"], manifest.manifest_id),
+        "label fraction": (record["label_fraction"], request.label_fraction),
+        "classes": (record["classes"], manifest.classes),
+        "model": (record["model"]["name"], recipe.model),
+        "model_args": (record["recipe"]["model_args"], recipe.model_args),
+        "picture size": (record["recipe"]["image_size"], recipe.image_size),
+    }
+    for what, (found, wanted) in same.items():
+        if found != wanted:
+            raise UserError(f"--stage1 {folder}: its {what} is {found}, this run's is {wanted}")
+    return record
 
 
 def _check_pool(recipe: Recipe, chosen: Chosen, request: Request) -> None:

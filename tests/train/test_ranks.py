@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -106,7 +107,6 @@ def test_batch_norm_under_two_processes_ends_with_one_model_in_both(
 
 @pytest.mark.slow
 def test_two_processes_that_were_killed_go_on_together(make_manifest: Make, ask: Ask, tmp_path: Path) -> None:
-    import signal
     import time
 
     asked = ask(make_manifest(), "vit", "epochs=30", "eval_every=5")
@@ -163,6 +163,25 @@ def test_accumulation_sees_what_one_round_sees_and_learns_the_same(
     train(replace(asked, out=tmp_path / "one"))
     train(replace(asked, out=tmp_path / "parts", changes=(*asked.changes, "accumulate=5")))
     same(tmp_path / "one", tmp_path / "parts", 2e-5)
+
+
+def test_a_second_ctrl_c_stops_at_once_but_a_signal_that_comes_twice_under_torchrun_does_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from train.ranks import stop_requests
+
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
+    with stop_requests() as stop:
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)  # a scheduler says it twice
+        assert stop.asked
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
+    with stop_requests() as stop:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)  # the terminal's, and torchrun's
+        assert stop.asked
 
 
 def test_a_study_and_a_search_are_not_for_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:

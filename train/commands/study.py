@@ -93,6 +93,9 @@ def search_command(
     ] = None,
     label_fraction: Annotated[float, typer.Option("--label-fraction", help="Share of the train labels.")] = 1.0,
     unlabeled: Annotated[str | None, typer.Option("--unlabeled", help="A count, or a share like 50%.")] = None,
+    stage1: Annotated[
+        Path | None, typer.Option("--stage1", help="semivit: start all trials from this vit run.")
+    ] = None,
     weights: Annotated[Path | None, typer.Option("--weights", help="Start from a .safetensors or .pth file.")] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of every random choice.")] = 0,
     pictures: Annotated[Path | None, typer.Option("--pictures", help="A pack, or where the paths start from.")] = None,
@@ -103,7 +106,7 @@ def search_command(
 
     asked = request_for(
         method, manifest, recipe=recipe, changes=tuple(changes or ()), label_fraction=label_fraction, out=out,
-        unlabeled=unlabeled, weights=weights, seed=seed, pictures=pictures, max_hours=max_hours,
+        unlabeled=unlabeled, stage1=stage1, weights=weights, seed=seed, pictures=pictures, max_hours=max_hours,
     )  # fmt: skip
     best = search(asked, trials, sampler, tuple(space or ()), storage)
     typer.echo(f"trial {best['trial']}: Acc@1 {best['val_acc1']:.1%} on val -> {best['recipe']}, {best['page']}")
