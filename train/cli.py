@@ -139,12 +139,15 @@ def semivit_command(
 
 def _train(*, changes: list[str] | None, seeds: int, budget: str | None = None, **asked: Any) -> None:
     """Train and say the result in one line a seed, and in one more what several say together."""
-    from train.ranks import answer
-    from train.report import one_line
-    from train.run import Request
-    from train.seeds import together, train_seeds
+    from train.request import Request
+    from train.weights import check_weights
 
     request = Request(changes=(*(changes or ()), *([f"budget={budget}"] if budget else [])), **asked)
+    check_weights(request)  # before torch is imported
+    from train.ranks import answer
+    from train.report import one_line
+    from train.seeds import together, train_seeds
+
     found = train_seeds(request, seeds, lambda one, record: answer(f"{one_line(record)} -> {one.folder}"))
     if seeds > 1:
         answer(together([record for _, record in found]))

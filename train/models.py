@@ -14,6 +14,7 @@ from torch import nn
 from schemas.errors import UserError
 from schemas.hub import hub_answers
 from train.recipe import Masked, Recipe, model_arguments
+from train.weights import no_weights as _no_weights
 
 
 @dataclass(frozen=True)
@@ -122,13 +123,6 @@ def _create_loaded(recipe: Recipe | Masked, n_classes: int, weights: Path | None
             said = " ".join(str(error).split())[:200] or type(error).__name__
             raise UserError(f"--weights {weights}: cannot be read as .safetensors or .pth weights ({said})") from error
         raise _no_weights(recipe.model) from error
-
-
-def _no_weights(model: str) -> UserError:
-    return UserError(
-        f"the weights of {model} are not on this machine and cannot be fetched. Give a file with --weights FILE, "
-        "or start from random weights with `--recipe cpu` or `--set pretrained=false`"
-    )
 
 
 def _may_be_cached(published: Any) -> bool:

@@ -35,7 +35,7 @@ from train.models import build_model
 from train.ranks import device_name
 from train.recipe import Masked, pretraining_for
 from train.recipe_file import write_recipe
-from train.run import Request
+from train.request import Request
 from train.stages import check_parts
 
 

@@ -16,7 +16,7 @@ import hashlib
 import json
 import platform
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ import torch
 from schemas import __version__
 from schemas.errors import UserError
 from schemas.files import write_text
-from schemas.manifest import Manifest, picture_root, read_manifest
+from schemas.manifest import Manifest, read_manifest
 from schemas.pack import Pack
 from train import ranks
 from train.augment import Views
@@ -46,43 +46,10 @@ from train.predict import predictions_frame, write_predictions
 from train.ranks import device_name
 from train.recipe import Recipe, SemiSupervised, recipe_for, with_budget
 from train.recipe_file import write_recipe
+from train.request import Request as Request
 from train.stages import stages_of
 from train.steps import Labeled, SemiStep, SupervisedStep
 from train.teacher import Teacher
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a person asked for on the command line."""
-
-    method: str
-    manifest: Path
-    recipe: str = "default"
-    changes: tuple[str, ...] = ()
-    label_fraction: float = 1.0
-    unlabeled: str | None = None
-    unlabeled_base: int | None = None  # what a share of `unlabeled` is a share of; None = the manifest's own pool
-    out: Path | None = None
-    weights: Path | None = None
-    seed: int = 0
-    stage1: Path | None = None
-    pictures: Path | None = None
-    max_hours: float = 2.0
-    fresh: bool = False
-    resume: bool = False  # go on with an unfinished run, or say that there is none
-    checkpoint_minutes: float = 1.0
-    blind: bool = False  # test is neither read nor judged, the pool not predicted: a trial of a search
-
-    @property
-    def name(self) -> str:
-        """<task>-<method>-<label percent>-s<seed>, with the share of the pool where one was asked for."""
-        pool = f"-u{self.unlabeled.replace('%', 'pct')}" if self.unlabeled else ""
-        return f"{self.manifest.stem}-{self.method}-{100 * self.label_fraction:g}{pool}-s{self.seed}"
-
-    @property
-    def folder(self) -> Path:
-        """Where the run goes: a folder of its name in the workspace's `runs` unless said otherwise."""
-        return self.out if self.out is not None else picture_root(self.manifest) / "runs" / self.name
 
 
 def train(request: Request, watch: Watch | None = None) -> dict[str, Any]:

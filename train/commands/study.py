@@ -52,15 +52,18 @@ def pretrain_command(
     ] = 1.0,
 ) -> None:
     """Train a masked autoencoder on pictures without labels: weights of your own for vit and semivit."""
-    from train.pretrain import pretrain
-    from train.ranks import answer
-    from train.run import Request
+    from train.request import Request
+    from train.weights import check_weights
 
     request = Request(
         "pretrain", manifest, recipe, tuple(changes or ()), out=out, weights=weights, seed=seed, pictures=pictures,
         max_hours=max_hours, fresh=fresh,
         resume=resume, checkpoint_minutes=checkpoint_minutes,
     )  # fmt: skip
+    check_weights(request)  # before torch is imported
+    from train.pretrain import pretrain
+    from train.ranks import answer
+
     record = pretrain(request)
     answer(f"loss {record['loss']:.3f}; start from it with --weights {request.folder / 'model.safetensors'}")
 
@@ -96,11 +99,15 @@ def search_command(
     max_hours: Annotated[float, typer.Option("--max-hours", help="Without a GPU, refuse a longer trial.")] = 2.0,
 ) -> None:
     """Find the numbers of a recipe that are best on val: Bayesian search with pruning. Run it again, or several at once."""
-    from train.search import request_for, search
+    from train.request import for_search
+    from train.weights import check_weights
 
-    asked = request_for(
+    asked = for_search(
         method, manifest, recipe=recipe, changes=tuple(changes or ()), label_fraction=label_fraction, out=out,
         unlabeled=unlabeled, weights=weights, seed=seed, pictures=pictures, max_hours=max_hours,
     )  # fmt: skip
+    check_weights(asked)  # before torch is imported
+    from train.search import search
+
     best = search(asked, trials, sampler, tuple(space or ()), storage)
     typer.echo(f"trial {best['trial']}: Acc@1 {best['val_acc1']:.1%} on val -> {best['recipe']}, {best['page']}")
