@@ -31,6 +31,8 @@ class Request:
     fresh: bool = False
     resume: bool = False  # go on with an unfinished run, or say that there is none
     checkpoint_minutes: float = 1.0
+    log: tuple[str, ...] | None = None  # trackers to tell; None = TensorBoard where it is installed
+    price_per_hour: float | None = None  # dollars for an hour of a GPU, without one of the machine
     blind: bool = False  # test is neither read nor judged, the pool not predicted: a trial of a search
 
     @property
