@@ -116,12 +116,12 @@ class Trackers:
     def row(self, stage: str, row: dict[str, Any]) -> None:
         """A row of the curve as fit makes it: `step` and values."""
         step, values = row["step"], numbers({name: value for name, value in row.items() if name != "step"})
+        self._rows.append((stage, step, values))
         for name in self._trackers:
             if name not in self._failed:
                 self._do(name, lambda tracker: tracker.row(stage, step, values))
             elif time.monotonic() - self._failed[name] > self._again:
                 self._restart(name)
-        self._rows.append((stage, step, values))
 
     def end(self, metrics: dict[str, Any], files: Sequence[Path]) -> None:
         """The run is finished and its folder written."""
