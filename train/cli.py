@@ -9,6 +9,7 @@ import typer
 
 from schemas.command import run
 from train.commands import judge, study, submit
+from train.commands.options import LogOption, PriceOption
 
 app = typer.Typer(
     name="train",
@@ -95,6 +96,8 @@ def resnet18_command(
     fresh: FreshOption = False,
     resume: ResumeOption = False,
     checkpoint_minutes: MinutesOption = 1.0,
+    log: LogOption = None,
+    price_per_hour: PriceOption = None,
 ) -> None:
     """Fine-tune ResNet18 on the labeled pictures."""
     _train(**{**locals(), "method": "resnet18"})
@@ -116,6 +119,8 @@ def vit_command(
     fresh: FreshOption = False,
     resume: ResumeOption = False,
     checkpoint_minutes: MinutesOption = 1.0,
+    log: LogOption = None,
+    price_per_hour: PriceOption = None,
 ) -> None:
     """Fine-tune a vision transformer on the labeled pictures."""
     _train(**{**locals(), "method": "vit"})
@@ -143,19 +148,28 @@ def semivit_command(
     fresh: FreshOption = False,
     resume: ResumeOption = False,
     checkpoint_minutes: MinutesOption = 1.0,
+    log: LogOption = None,
+    price_per_hour: PriceOption = None,
 ) -> None:
     """Train Semi-ViT: a vision transformer that also learns from the unlabeled pictures, taught by its own average."""
     _train(**{**locals(), "method": "semivit"})
 
 
-def _train(*, changes: list[str] | None, seeds: int, budget: str | None = None, **asked: Any) -> None:
+def _train(
+    *, changes: list[str] | None, seeds: int, budget: str | None = None, log: list[str] | None, **asked: Any
+) -> None:
     """Train and say the result in one line a seed, and in one more what several say together."""
+    from train.request import Request
+    from train.trackers.told import named
+    from train.weights import check_weights
+
+    more = (f"budget={budget}",) if budget else ()
+    request = Request(changes=(*(changes or ()), *more), log=named(log), **asked)
+    check_weights(request)  # before torch is imported
     from train.ranks import answer
     from train.report import one_line
-    from train.run import Request
     from train.seeds import together, train_seeds
 
-    request = Request(changes=(*(changes or ()), *([f"budget={budget}"] if budget else [])), **asked)
     found = train_seeds(request, seeds, lambda one, record: answer(f"{one_line(record)} -> {one.folder}"))
     if seeds > 1:
         answer(together([record for _, record in found]))

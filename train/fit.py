@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from schemas.errors import Interrupted, UserError
 from schemas.progress import progress
 from train import ranks
+from train.account import Account
 from train.augment import Views
 from train.checkpoint import load_checkpoint, save_checkpoint
 from train.feed import in_turn
@@ -28,6 +29,7 @@ from train.pictures import Pictures
 from train.ranks import stop_requests
 from train.steps import Loss
 from train.teacher import Teacher
+from train.trackers.told import Trackers
 
 LOG_EVERY = 20  # steps between two readings of the loss: reading it waits for the device
 
@@ -114,6 +116,8 @@ def fit(
     say: Callable[[str], None] = print,
     checkpoint_seconds: float = 60.0,
     watch: Watch | None = None,
+    trackers: Trackers | None = None,
+    account: Account | None = None,
 ) -> Fitted:
     """Train one stage and return the weights with the best accuracy on val (ties: the lower cross entropy).
 
@@ -130,6 +134,7 @@ def fit(
         say(f"{stage.name}: goes on at step {now.step} of {stage.steps}")
     elif val is not None:
         _look(now.run, 0, stage.steps, student, teacher, val, {})
+    tell(trackers, stage, now.run.curve)
     bar = progress(stage.steps * stage.images, stage.name, " pictures", now.step * stage.images, ranks.leads())
     began, saved = time.monotonic() - now.run.seconds, time.monotonic()
     with stop_requests() as stop, closing(loss_of):
@@ -146,12 +151,15 @@ def fit(
                 row = _look(now.run, now.step, stage.steps, student, teacher, val, now.log.read(now.step))
                 bar.set_postfix_str(f"val {row['val_acc1']:.1%}" if val else f"loss {row['loss']:.3f}", refresh=False)
                 _tell(now.log.warnings(row), say)
+                tell(trackers, stage, [row])
                 if watch is not None:
                     watch(stage.name, row)
             stopping, due = ranks.any_of(stop.asked, ranks.leads() and time.monotonic() - saved > checkpoint_seconds)
             if not (stopping or due):
                 continue
             lost = now.save(checkpoint, fingerprint, stage)
+            if account is not None:
+                account.note()
             saved = time.monotonic()
             if stopping:
                 bar.close()
@@ -162,6 +170,13 @@ def fit(
     bar.close()
     now.run.seconds = time.monotonic() - began
     return now.run
+
+
+def tell(trackers: Trackers | None, stage: Stage, rows: list[dict[str, Any]]) -> None:
+    """Rows of the curve, with the rate at their step; at a later start those of the earlier ones too."""
+    if trackers is not None:
+        for row in rows:
+            trackers.row(stage.name, {**row, "lr": learning_rate(row["step"], stage)})
 
 
 def _tell(lines: list[str], say: Callable[[str], None]) -> None:

@@ -7,10 +7,8 @@ from pathlib import Path
 
 import torch
 
-from schemas.errors import UserError
 from train import ranks
 
-WAYS = ("auto", "device", "memory", "stream")
 TRAINING_BYTES = 48 * 10**9  # room that a large set leaves on a GPU: ViT-B at the default batch takes 20 to 40 GB
 FEW = 10  # a set below a tenth of what is free is in nobody's way
 SAYS = {
@@ -18,12 +16,6 @@ SAYS = {
     "memory": "decoded once, kept in memory",
     "stream": "decoded anew for every batch",
 }
-
-
-def check_hold(asked: str) -> None:
-    """Raise UserError for a word that is none of the four."""
-    if asked not in WAYS:
-        raise UserError(f"--hold {asked}: say one of {', '.join(WAYS)}")
 
 
 def choose_hold(asked: str, n: int, side_px: int, device: torch.device) -> str:

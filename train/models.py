@@ -16,7 +16,8 @@ from torch import nn
 from schemas import packaged_weights
 from schemas.errors import UserError
 from schemas.hub import hub_answers
-from train.recipe import RECIPES, Masked, Recipe, model_arguments
+from train.recipe import Masked, Recipe, model_arguments
+from train.weights import may_be_here, no_weights
 
 
 @dataclass(frozen=True)
@@ -50,10 +51,8 @@ def build_model(
     package = packaged_weights.find_file() if wants_published and recipe.model == packaged_weights.MODEL else None
     if wants_published and package is None and not hub_answers():
         _stay_offline()
-        if not _may_be_cached(
-            recipe.model
-        ):  # before a model of some hundred million numbers is made: that takes seconds
-            raise _no_weights(recipe.model)
+        if not may_be_here(recipe.model):  # before a model of some hundred million numbers is made: that takes seconds
+            raise no_weights(recipe.model)
     import timm
     from timm.data.config import resolve_model_data_config
 
@@ -154,7 +153,7 @@ def _create_loaded(recipe: Recipe | Masked, n_classes: int, weights: Path | None
         if weights is not None:
             said = " ".join(str(error).split())[:200] or type(error).__name__
             raise UserError(f"--weights {weights}: cannot be read as .safetensors or .pth weights ({said})") from error
-        raise _no_weights(recipe.model) from error
+        raise no_weights(recipe.model) from error
 
 
 @contextlib.contextmanager
@@ -173,33 +172,6 @@ def _calm_loading() -> Iterator[None]:
         builder.setLevel(level)
 
 
-def _no_weights(model: str) -> UserError:
-    return UserError(
-        f"the weights of {model} are not on this machine and cannot be fetched. Give a file with --weights FILE, "
-        "or start from random weights with `--recipe cpu` or `--set pretrained=false`"
-    )
-
-
-# The weights of our own recipes lie under timm/<name>; to know that without importing timm saves seconds.
-_OURS = {recipe.model for named in RECIPES.values() for recipe in named.values() if recipe.pretrained}
-
-
-def _may_be_cached(model: str) -> bool:
-    """False only where the hub's client surely has nothing of these weights on this machine."""
-    from huggingface_hub.constants import HF_HUB_CACHE
-
-    repository = f"timm/{model}"
-    if model not in _OURS:
-        import timm
-
-        published: Any = timm.models.get_pretrained_cfg(model)
-        repository = getattr(published, "hf_hub_id", None) or ""
-        if not repository or getattr(published, "file", None):
-            return True  # an unknown model, or one that is fetched from elsewhere: timm knows
-    return (Path(HF_HUB_CACHE) / f"models--{repository.split('@')[0].replace('/', '--')}").exists()
-
-
-@torch.no_grad()
 def _check_answers(model: nn.Module, recipe: Recipe | Masked, n_classes: int) -> None:
     """Show the model one picture, and say in a line what it cannot do, before any picture is read."""
     size = recipe.image_size

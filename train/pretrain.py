@@ -3,7 +3,8 @@
 RUNDIR/
   model.safetensors    the encoder under timm's names, with the decoder: `train vit --weights RUNDIR/model.safetensors`
   run.json recipe.toml curve.json      what was run, every number, the loss along the way
-  checkpoint.pt        only while it is unfinished
+  tensorboard/         the same as event files
+  checkpoint.pt usage.json      only while it is unfinished
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from schemas.errors import UserError
 from schemas.files import write_text
 from schemas.manifest import Manifest, read_manifest
 from train import ranks
+from train.account import Account, in_money, lines, used
 from train.augment import Views
 from train.checkpoint import save_weights
 from train.data import Shuffled, check_source, picture_source
@@ -38,12 +40,15 @@ from train.models import build_model
 from train.ranks import device_name
 from train.recipe import Masked, pretraining_for
 from train.recipe_file import write_recipe
-from train.run import Request
+from train.request import Request
 from train.stages import check_parts
+from train.trackers.open import tell_end, trackers_of
+from train.trackers.told import asked_for
 
 
 def pretrain(request: Request) -> dict[str, Any]:
     """Train as asked, or go on with, or only report, the same run found in the folder; returns run.json's content."""
+    asked_for(request.log)  # one that is not installed is said before anything else
     recipe = pretraining_for(request.recipe, request.changes)
     manifest = read_manifest(request.manifest)
     rows = pictures_without_labels(manifest)
@@ -54,23 +59,41 @@ def pretrain(request: Request) -> dict[str, Any]:
         if done is not None:
             _say(f"{folder}: this very run is finished; --fresh trains it again")
             return done
-        began = time.monotonic()
+        account = Account(folder, choose_device(), request.price_per_hour)
         model, stage, step, facts = _prepare(request, recipe, manifest, rows)
         _say_time(model, stage, step, request)
         if ranks.leads():
             write_text(folder / "started.json", json.dumps({"fingerprint": identity}))
             write_recipe(recipe, "pretrain", folder / "recipe.toml")
-        checkpoint, seconds = folder / "checkpoint.pt", 60 * request.checkpoint_minutes
-        found = fit(model, step, stage, None, checkpoint, identity, say=_say, checkpoint_seconds=seconds)
+        account.note()
+        facts |= {"recipe": asdict(recipe), "manifest_id": manifest.manifest_id, "fingerprint": identity}
+        return _train(request, model, stage, step, facts, account)
+
+
+def _train(
+    request: Request, model: MaskedAutoencoder, stage: Stage, step: MaskedStep, facts: dict[str, Any], account: Account
+) -> dict[str, Any]:
+    """Train, write the run folder, tell the trackers; returns the record."""
+    folder = request.folder
+    known = {**facts["counts"], "weights": facts["model"]["weights"]}
+    opened = trackers_of(request, facts["recipe"], known, facts["model"]["license"], facts["device"])
+    with opened as trackers:
+        found = fit(model, step, stage, None, folder / "checkpoint.pt", facts["fingerprint"], say=_say,
+                    checkpoint_seconds=60 * request.checkpoint_minutes, trackers=trackers, account=account)  # fmt: skip
         model.load_state_dict(found.best)
-        record = facts | {
-            "run": folder.name, "manifest_id": manifest.manifest_id, "recipe": asdict(recipe), "seed": request.seed,
-            "wall_seconds": round(time.monotonic() - began, 1), "fingerprint": identity, "test_reads": 0,
+        usage, rate = account.note(), stage.steps * stage.images / max(1e-9, found.seconds)
+        record = facts | used(usage, rate) | {
+            "run": folder.name, "seed": request.seed, "test_reads": 0,
             "loss": found.best_row["loss"], "finished_at": datetime.now(UTC).isoformat(),
             "versions": {"consenso": __version__, "torch": torch.__version__},
         }  # fmt: skip
         with says_full_disk(folder):
-            return ranks.led(lambda: _write(request, model, found, record))
+            record = ranks.led(lambda: _write(request, model, found, record))
+        for line in lines(usage, rate):
+            _say(line)
+        if ranks.leads():
+            tell_end(trackers, record, folder)
+    return record
 
 
 def pictures_without_labels(manifest: Manifest) -> pd.DataFrame:
@@ -140,7 +163,9 @@ def _say_time(model: MaskedAutoencoder, stage: Stage, step: MaskedStep, request:
             update(student, trial, stage, number, optimizer, None).total.item()
             spent.append(time.perf_counter() - began)
     seconds = ranks.share(min(spent, default=0.0)) * stage.steps / ranks.size()
-    _say(f"time     about {in_words(seconds)}, estimated from two real steps")
+    _say(
+        f"time     about {in_words(seconds)}{in_money(seconds, step.device, request.price_per_hour)}, estimated from two real steps"
+    )
     if step.device.type == "cpu" and request.recipe != "cpu" and seconds > 3600 * request.max_hours:
         raise UserError(
             f"without a GPU this would take about {in_words(seconds)}. `--recipe cpu` takes minutes; "
@@ -155,7 +180,7 @@ def _write(request: Request, model: MaskedAutoencoder, found: Fitted, record: di
     record["model_id"] = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()[:32]
     for name, content in {"curve": {"pretrain": found.curve}, "run": record}.items():
         write_text(folder / f"{name}.json", json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-    for name in ("checkpoint.pt", "started.json"):
+    for name in ("checkpoint.pt", "started.json", "usage.json"):
         (folder / name).unlink(missing_ok=True)
     return record
 

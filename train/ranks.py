@@ -118,6 +118,20 @@ def total(value: Tensor) -> Tensor:
     return summed
 
 
+def gathered(value: T) -> list[T]:
+    """Everybody's value, in the order of their numbers; all must call it."""
+    if size() == 1:
+        return [value]
+    found: list[Any] = [None] * size()
+    dist.all_gather_object(found, value, group=_control[0])
+    return found
+
+
+def machines() -> int:
+    """How many machines the processes are on, as torchrun says."""
+    return max(1, size() // int(os.environ.get("LOCAL_WORLD_SIZE", size())))
+
+
 def any_of(*asked: bool) -> list[bool]:
     """For each question, whether any process says yes: so that all stop, or save, after the same step."""
     if size() == 1:

@@ -7,6 +7,7 @@ RUNDIR/
   config.json model.safetensors calibration.json examples/     the bundle: the weights val chose, and all to use them
   recipe.toml          every number of the run with its source; --recipe recipe.toml repeats it
   curve.json           loss and val accuracy along the way
+  tensorboard/         the same as event files             usage.json      what it cost so far, only while it is unfinished
   stage1.safetensors   semivit: where stage 2 started       checkpoint.pt   only while a run is unfinished
 """
 
@@ -15,8 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,19 +28,20 @@ import torch
 from schemas import __version__
 from schemas.errors import UserError
 from schemas.files import write_text
-from schemas.manifest import Manifest, picture_root, read_manifest
+from schemas.manifest import Manifest, read_manifest
 from schemas.pack import Pack
 from train import ranks
+from train.account import Account, in_money, lines, used
 from train.augment import Views
 from train.bundle import Val, write_bundle
 from train.checkpoint import save_tensors
 from train.data import Chosen, Shuffled, check_source, choose, class_numbers, picture_source
 from train.device import choose_device, on_device
 from train.estimate import in_words, stage_seconds
-from train.fit import Fitted, Held, Stage, Watch, fit
+from train.fit import Fitted, Held, Stage, Watch, fit, tell
 from train.folder import finished, run_folder, says_full_disk
 from train.folder import read_record as read_record
-from train.hold import check_hold, choose_hold, describe_hold
+from train.hold import choose_hold, describe_hold
 from train.load import load_pictures
 from train.metrics import judge
 from train.models import ModelFacts, build_model
@@ -48,51 +49,17 @@ from train.predict import predictions_frame, write_predictions
 from train.ranks import device_name
 from train.recipe import Recipe, SemiSupervised, recipe_for, with_budget
 from train.recipe_file import write_recipe
+from train.request import Request as Request
 from train.stages import stages_of
 from train.steps import Labeled, SemiStep, SupervisedStep
 from train.teacher import Teacher
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a person asked for on the command line."""
-
-    method: str
-    manifest: Path
-    recipe: str = "default"
-    changes: tuple[str, ...] = ()
-    label_fraction: float = 1.0
-    unlabeled: str | None = None
-    unlabeled_base: int | None = None  # what a share of `unlabeled` is a share of; None = the manifest's own pool
-    out: Path | None = None
-    weights: Path | None = None
-    seed: int = 0
-    stage1: Path | None = None
-    pictures: Path | None = None
-    hold: str = "auto"  # where the pictures are kept; changes the speed and nothing else
-    max_hours: float = 2.0
-    fresh: bool = False
-    resume: bool = False  # go on with an unfinished run, or say that there is none
-    checkpoint_minutes: float = 1.0
-    blind: bool = False  # test is neither read nor judged, the pool not predicted: a trial of a search
-
-    def __post_init__(self) -> None:
-        check_hold(self.hold)
-
-    @property
-    def name(self) -> str:
-        """<task>-<method>-<label percent>-s<seed>, with the share of the pool where one was asked for."""
-        pool = f"-u{self.unlabeled.replace('%', 'pct')}" if self.unlabeled else ""
-        return f"{self.manifest.stem}-{self.method}-{100 * self.label_fraction:g}{pool}-s{self.seed}"
-
-    @property
-    def folder(self) -> Path:
-        """Where the run goes: a folder of its name in the workspace's `runs` unless said otherwise."""
-        return self.out if self.out is not None else picture_root(self.manifest) / "runs" / self.name
+from train.trackers.open import tell_end, trackers_of
+from train.trackers.told import Trackers, asked_for
 
 
 def train(request: Request, watch: Watch | None = None) -> dict[str, Any]:
     """Train as asked, or go on with, or only report, the same run found in the folder; returns run.json's content."""
+    asked_for(request.log)  # one that is not installed is said before anything else
     recipe, manifest, chosen, source = checked(request)
     identity = _fingerprint(request, recipe, manifest, source)
     ranks.join()
@@ -136,8 +103,8 @@ class _Run:
         self.watch = watch
         self.request, self.recipe, self.manifest = request, recipe, manifest
         self.identity, self.folder = identity, folder
-        self.began = time.monotonic()
         self.device = choose_device()
+        self.account = Account(folder, self.device, request.price_per_hour)
         start = replace(recipe, pretrained=False) if request.stage1 else recipe  # stage 1 brings the weights
         self.model, self.facts = build_model(start, len(chosen.classes), request.seed, request.weights)
         on_device(self.model, self.device)
@@ -165,21 +132,31 @@ class _Run:
         if ranks.leads():
             self._count_test_reads(0)
             write_recipe(self.recipe, self.request.method, self.folder / "recipe.toml")
-        fitted = {stage.name: self._fit(stage, make_step()) for stage, make_step in stages}
-        return self._write(fitted)
+        self.account.note()
+        with self._trackers() as trackers:
+            fitted = {stage.name: self._fit(stage, make_step(), trackers) for stage, make_step in stages}
+            record = self._write(fitted, sum(stage.steps * stage.images for stage, _ in stages))
+            if ranks.leads():
+                tell_end(trackers, record, self.folder)
+        return record
 
-    def _fit(self, stage: Stage, step: SupervisedStep | SemiStep) -> Fitted:
+    def _trackers(self) -> Trackers:
+        known = {**self.chosen.counts(), "weights": self.facts.weights, "parameters": self.facts.parameters}
+        return trackers_of(self.request, asdict(self.recipe), known, self.facts.license, device_name(self.device))
+
+    def _fit(self, stage: Stage, step: SupervisedStep | SemiStep, trackers: Trackers) -> Fitted:
         """One stage; afterwards the model holds the weights that val chose."""
         kept = self.folder / f"{stage.name}.json"
         weights = self.folder / f"{stage.name}.pt"
         if ranks.led(lambda: kept.exists() and weights.exists()):  # an unfinished semivit run that is past its stage 1
             row = json.loads(kept.read_text())
             self.model.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+            tell(trackers, stage, row["curve"])
             return Fitted({}, row["best"], row["curve"], row["seconds"])
         val = Held(self.pictures, self.positions["val"], self._truth("val"), self.views, self.device)
         teacher = step.teacher if isinstance(step, SemiStep) else None
         found = fit(self.model, step, stage, val, self.folder / "checkpoint.pt", self.identity, teacher, _say,
-                    60 * self.request.checkpoint_minutes, self.watch)  # fmt: skip
+                    60 * self.request.checkpoint_minutes, self.watch, trackers, self.account)  # fmt: skip
         self.model.load_state_dict(found.best)
         with_best = {"best": found.best_row, "curve": found.curve, "seconds": found.seconds}
         if ranks.leads():
@@ -238,7 +215,8 @@ class _Run:
             ranks.led(lambda: sum(stage_seconds(make_step(), stage, n_val) for stage, make_step in stages))
             / ranks.size()
         )
-        _say(f"time     about {in_words(seconds)}, estimated from a few real steps")
+        money = in_money(seconds, self.device, self.request.price_per_hour)
+        _say(f"time     about {in_words(seconds)}{money}, estimated from a few real steps")
         small = self.request.recipe.startswith("cpu")  # made for this; on a busy machine their estimate may be far off
         if self.device.type == "cpu" and not small and seconds > 3600 * self.request.max_hours:
             raise UserError(
@@ -246,17 +224,19 @@ class _Run:
                 f"--max-hours {seconds / 3600 + 1:.0f} trains all the same"
             )
 
-    def _write(self, fitted: dict[str, Fitted]) -> dict[str, Any]:
+    def _write(self, fitted: dict[str, Fitted], seen: int) -> dict[str, Any]:
         """Judge val and, once, test; write the run folder, run.json last."""
         test_reads = (
             self._count_test_reads(int(not self.request.blind)) if ranks.leads() else 1
         )  # noted before it happens: a run killed while it judges says so later
         probs = {name: self._probs(name) for name in ("val", "test", *([] if self.request.blind else ["pool"]))}
+        usage = self.account.note()
         if not ranks.leads():
             return ranks.share({})
         metrics = {name: judge(probs[name], self._truth(name), self.chosen.classes) for name in ("test", "val")}
         model_id = self._bundle(probs["val"])
-        record = self._record(fitted, model_id, metrics) | {"test_reads": test_reads}
+        rate = seen / max(1e-9, sum(found.seconds for found in fitted.values()))
+        record = self._record(fitted, model_id, metrics) | {"test_reads": test_reads} | used(usage, rate)
         ids = [image_id for name in probs for image_id in getattr(self.chosen, name)["image_id"]]
         stacked = np.concatenate([part for part in probs.values() if len(part)])
         frame = predictions_frame(self.manifest, ids, stacked, self.folder.name, model_id)
@@ -268,6 +248,9 @@ class _Run:
             (self.folder / f"{stage}.json").unlink(missing_ok=True)
         (self.folder / "checkpoint.pt").unlink(missing_ok=True)
         (self.folder / "started.json").unlink(missing_ok=True)
+        self.account.close()
+        for line in lines(usage, rate):
+            _say(line)
         return ranks.share(record)
 
     def _count_test_reads(self, more: int) -> int:
@@ -303,7 +286,7 @@ class _Run:
             "stage1": str(request.stage1) if request.stage1 else None,
             "best": {name: found.best_row for name, found in fitted.items()},
             "seconds": {name: round(found.seconds, 1) for name, found in fitted.items()},
-            "wall_seconds": round(time.monotonic() - self.began, 1), "unreadable": self.failed, "pictures": self.read_from,
+            "unreadable": self.failed, "pictures": self.read_from,
             "test": {key: metrics["test"].get(key) for key in ("n", "right", "acc1", "acc5", "ce", "macro")},
             "device": device_name(self.device), "fingerprint": self.identity, "finished_at": datetime.now(UTC).isoformat(),
             "versions": {"consenso": __version__, "python": platform.python_version(), "torch": torch.__version__,

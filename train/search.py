@@ -27,9 +27,10 @@ from schemas.files import write_text
 from schemas.manifest import read_manifest
 from train import ranks
 from train.folder import Busy, state_of
-from train.recipe import METHODS, SemiSupervised, recipe_for
+from train.recipe import SemiSupervised, recipe_for
 from train.recipe_file import write_recipe
-from train.run import Request, train
+from train.request import Request
+from train.run import train
 
 # What decides stage 1 alone: where one of these is searched, every Semi-ViT trial trains a stage 1 of its own.
 _STAGE1 = ("base_lr", "layer_decay", "epochs", "warmup_epochs", "batch_size")
@@ -95,17 +96,6 @@ def parse_axis(text: str, recipe: Any) -> tuple[str, Axis]:
     if scale not in ("", "log") or low >= high or (axis.log and low <= 0):
         raise UserError(f"--space {text}: low must be below high, and above 0 for :log")
     return name, axis
-
-
-def request_for(method: str, manifest: Path, **asked: Any) -> Request:
-    """The run that a search is around; its folder, if none is named, is the search's own."""
-    if method not in METHODS:
-        raise UserError(f"--method {method}: choose {', '.join(METHODS)}")
-    request = Request(method, manifest, **asked)
-    if request.out is not None:
-        return request
-    folder = request.folder
-    return replace(request, out=folder.with_name(f"{folder.name}-search"))
 
 
 def search(

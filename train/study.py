@@ -127,11 +127,16 @@ def _with_stage1(path: Path, asked: Mapping[str, Any], cells: list[Request]) -> 
     return list(runs.values())
 
 
-def run_study(study: Study, max_hours: float = 2.0, say: Callable[[str], None] | None = None) -> list[Request]:
+def run_study(
+    study: Study, say: Callable[[str], None] | None = None, along: Mapping[str, Any] | None = None
+) -> list[Request]:
     """Train every run that is not finished, one after another; returns those that are.
 
     A run that fails is said, and the others go on; those that would start from it fail too. Raises Partial at the end when
     some failed, Interrupted at once when stopped.
+
+    Args:
+        along: what changes no result, by its name in a request: max_hours, log, price_per_hour.
     """
     say = say or _say
     failed: dict[Path, str] = {}
@@ -146,7 +151,7 @@ def run_study(study: Study, max_hours: float = 2.0, say: Callable[[str], None] |
         try:
             if run.stage1 is not None and run.stage1 in failed:
                 raise UserError(f"starts from {run.stage1.name}, which failed")
-            train(replace(run, max_hours=max_hours))
+            train(replace(run, **(along or {})))
             trained += 1
         except Interrupted:
             raise
@@ -229,7 +234,9 @@ def example() -> str:
     return (Path(__file__).parent / "studies" / "paper.toml").read_text(encoding="utf-8")
 
 
-def study_lines(path: Path | None, dry_run: bool, max_hours: float, show_example: bool) -> Iterator[str]:
+def study_lines(
+    path: Path | None, dry_run: bool, show_example: bool, along: Mapping[str, Any] | None = None
+) -> Iterator[str]:
     """What `train study` says on stdout, as it happens: the example, the plan, or the reports of the finished runs."""
     if show_example:
         yield example().rstrip("\n")
@@ -242,7 +249,7 @@ def study_lines(path: Path | None, dry_run: bool, max_hours: float, show_example
         yield plan(study)
         return
     try:
-        run_study(study, max_hours)
+        run_study(study, along=along)
     finally:  # also of a study that was stopped: what is there can be looked at
         yield from write_reports(study)
     yield f"{len(study.runs)} runs finished -> {study.out}"

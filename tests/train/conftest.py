@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from schemas.manifest import write_manifest
-from train.run import Request
+from train.request import Request
 
 TINY = [
     "pretrained=false", "image_size=24", "drop_path=0", "layer_decay=1", "crop_scale=0.6", "rand_ops=0", "erase=0",

@@ -11,7 +11,7 @@ from schemas.errors import UserError
 from schemas.manifest import read_manifest
 from schemas.tables import PREDICTIONS
 from train.folds import predict_folds
-from train.run import Request
+from train.request import Request
 
 Ask = Callable[..., Request]
 

@@ -8,7 +8,7 @@ import torch
 
 from schemas import packaged_weights
 from schemas.errors import UserError
-from train.models import _OURS, build_model, has_batch_norm, parameter_groups
+from train.models import build_model, has_batch_norm, parameter_groups
 from train.recipe import Recipe, recipe_for
 
 SMALL = ["model=test_vit", "pretrained=false", "image_size=32", "model_args=patch_size=8", "drop_path=0"]
@@ -134,16 +134,10 @@ def test_missing_published_weights_are_answered_at_once_when_offline(
     """Within five seconds on a usual machine: timm, whose import takes most of them, and the model are not waited for."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(UserError, match="--weights FILE"):
         build_model(recipe_for(method, named), 3, 0)
-
-
-def test_the_weights_of_our_recipes_lie_where_they_are_looked_for() -> None:
-    import timm
-
-    for name in _OURS:
-        assert timm.models.get_pretrained_cfg(name).hf_hub_id == f"timm/{name}"
 
 
 @pytest.mark.parametrize(

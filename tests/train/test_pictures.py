@@ -22,7 +22,7 @@ from schemas.errors import UserError
 from schemas.pack import open_pack
 from train import hold
 from train.decode import decode, has_simplejpeg
-from train.hold import check_hold, choose_hold
+from train.hold import choose_hold
 from train.load import load_pictures
 from train.pictures import InMemory, OnDevice, Streamed
 from train.run import Request, train
@@ -158,7 +158,7 @@ def test_auto_keeps_pictures_in_memory_where_they_fit_and_streams_them_where_the
 
 def test_a_word_that_is_no_way_is_one_line() -> None:
     with pytest.raises(UserError, match="--hold disk: say one of auto, device, memory, stream"):
-        check_hold("disk")
+        Request("vit", Path("m.parquet"), hold="disk")
 
 
 def test_runs_that_hold_their_pictures_differently_end_with_the_same_weights_and_go_on_with_each_other(

@@ -15,8 +15,8 @@ import pytest
 
 from schemas.errors import UserError
 from train.recipe import recipe_for
-from train.run import Request
-from train.search import Axis, parse_axis, request_for, search, space_around
+from train.request import Request, for_search
+from train.search import Axis, parse_axis, search, space_around
 
 optuna = pytest.importorskip("optuna", reason="pip install 'consenso[tune]'")
 
@@ -29,7 +29,7 @@ AXES = ("base_lr=0.001..0.2:log", "smoothing=0..0.3")
 def around(make_manifest: Make, tiny: Tiny) -> Callable[..., Request]:
     def make(method: str = "vit", *changes: str) -> Request:
         path = make_manifest()
-        return request_for(method, path, changes=(*tiny[method], "epochs=2", "eval_every=2", *changes))
+        return for_search(method, path, changes=(*tiny[method], "epochs=2", "eval_every=2", *changes))
 
     return make
 

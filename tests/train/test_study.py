@@ -46,7 +46,7 @@ def test_semivit_runs_of_all_pool_sizes_share_the_stage_1_that_vit_trains(make_m
     body = 'manifests = ["apron.parquet"]\nmethods = ["semivit"]\nlabel_fractions = [0.5]\nunlabeled = ["50%", "all"]\n'
     study = read_study(write(home / "s.toml", tiny["semivit"], body))
     assert [run.name for run in study.runs] == ["apron-vit-50-s0", "apron-semivit-50-u50pct-s0", "apron-semivit-50-s0"]
-    lines = list(study_lines(home / "s.toml", False, 2.0, False))
+    lines = list(study_lines(home / "s.toml", False, False))
     assert lines[-1] == f"3 runs finished -> {home / 'runs'}"
     assert lines[:-1] == [f"report -> {home / 'runs' / 'apron.html'}"]  # no ViT with all labels: nothing is claimed
     records = [json.loads((run.folder / "run.json").read_text()) for run in study.runs]

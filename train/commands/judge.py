@@ -72,12 +72,12 @@ def predict_command(
     ] = 2.0,
 ) -> None:
     """Give each picture a probability per class; stopped, the same command goes on where it was."""
-    from train.predict import Wish, predict
-
     if folds is not None:
         typer.echo(_folds(folds, bundle, manifest, out, method=method, recipe=recipe, changes=tuple(changes or ()),
                           weights=weights, seed=seed, pictures=pictures, max_hours=max_hours))  # fmt: skip
         return
+    from train.predict import Wish, predict
+
     wish = Wish(bundle, tuple(places or ()), out or Path("predictions.parquet"), listings, precision, pictures)
     typer.echo(predict(wish))
 
@@ -85,12 +85,16 @@ def predict_command(
 def _folds(folds: int, bundle: Path | None, manifest: Path | None, out: Path | None, **asked: Any) -> str:
     """Out-of-fold predictions, or a line about what goes with --folds."""
     from schemas.errors import UserError
-    from train.folds import predict_folds
-    from train.run import Request
+    from train.request import Request
+    from train.weights import check_weights
 
     if bundle is not None or manifest is None:
         raise UserError("--folds trains its own runs: name the data set with --manifest, and no bundle")
-    return predict_folds(Request(manifest=manifest, **asked), folds, out)
+    request = Request(manifest=manifest, **asked)
+    check_weights(request)  # before torch is imported
+    from train.folds import predict_folds
+
+    return predict_folds(request, folds, out)
 
 
 def evaluate_command(

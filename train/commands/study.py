@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from train.commands.options import LogOption, PriceOption
+
 
 def register(app: typer.Typer) -> None:
     """Add `study`, `search` and `pretrain`."""
@@ -24,11 +26,16 @@ def study_command(
         float, typer.Option("--max-hours", help="Without a GPU, refuse a run estimated to take longer.")
     ] = 2.0,
     example: Annotated[bool, typer.Option("--example", help="Print the paper's study, to begin with.")] = False,
+    log: LogOption = None,
+    price_per_hour: PriceOption = None,
 ) -> None:
     """Train all runs of a study, manifests x methods x shares x seeds x pool sizes, and report them; goes on if stopped."""
+    from train.trackers.told import named
+
+    along = {"max_hours": max_hours, "log": named(log), "price_per_hour": price_per_hour}
     from train.study import study_lines
 
-    for line in study_lines(study, dry_run, max_hours, example):
+    for line in study_lines(study, dry_run, example, along):
         typer.echo(line)
 
 
@@ -53,17 +60,23 @@ def pretrain_command(
     checkpoint_minutes: Annotated[
         float, typer.Option("--checkpoint-minutes", min=0, help="Minutes between two checkpoints.")
     ] = 1.0,
+    log: LogOption = None,
+    price_per_hour: PriceOption = None,
 ) -> None:
     """Train a masked autoencoder on pictures without labels: weights of your own for vit and semivit."""
-    from train.pretrain import pretrain
-    from train.ranks import answer
-    from train.run import Request
+    from train.request import Request
+    from train.trackers.told import named
+    from train.weights import check_weights
 
     request = Request(
         "pretrain", manifest, recipe, tuple(changes or ()), out=out, weights=weights, seed=seed, pictures=pictures,
         hold=hold, max_hours=max_hours, fresh=fresh,
-        resume=resume, checkpoint_minutes=checkpoint_minutes,
+        resume=resume, checkpoint_minutes=checkpoint_minutes, log=named(log), price_per_hour=price_per_hour,
     )  # fmt: skip
+    check_weights(request)  # before torch is imported
+    from train.pretrain import pretrain
+    from train.ranks import answer
+
     record = pretrain(request)
     answer(f"loss {record['loss']:.3f}; start from it with --weights {request.folder / 'model.safetensors'}")
 
@@ -100,13 +113,21 @@ def search_command(
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of every random choice.")] = 0,
     pictures: Annotated[Path | None, typer.Option("--pictures", help="A pack, or where the paths start from.")] = None,
     max_hours: Annotated[float, typer.Option("--max-hours", help="Without a GPU, refuse a longer trial.")] = 2.0,
+    log: LogOption = None,
+    price_per_hour: PriceOption = None,
 ) -> None:
     """Find the numbers of a recipe that are best on val: Bayesian search with pruning. Run it again, or several at once."""
-    from train.search import request_for, search
+    from train.request import for_search
+    from train.trackers.told import named
+    from train.weights import check_weights
 
-    asked = request_for(
+    asked = for_search(
         method, manifest, recipe=recipe, changes=tuple(changes or ()), label_fraction=label_fraction, out=out,
         unlabeled=unlabeled, stage1=stage1, weights=weights, seed=seed, pictures=pictures, max_hours=max_hours,
+        log=named(log), price_per_hour=price_per_hour,
     )  # fmt: skip
+    check_weights(asked)  # before torch is imported
+    from train.search import search
+
     best = search(asked, trials, sampler, tuple(space or ()), storage)
     typer.echo(f"trial {best['trial']}: Acc@1 {best['val_acc1']:.1%} on val -> {best['recipe']}, {best['page']}")
