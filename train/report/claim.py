@@ -26,7 +26,7 @@ def claims(task: Task) -> list[dict[str, Any]]:
 
 
 def _claim(task: Task, semi: Run, vit: Run) -> dict[str, Any]:
-    found = compare_answers(vit.answers, semi.answers)
+    found = compare_answers([vit.answers], [semi.answers])
     boot, n = found["bootstrap"]["acc1"], found["n"]
     better = found["right_b"] > found["right_a"]
     return {

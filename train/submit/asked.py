@@ -12,7 +12,7 @@ from schemas.errors import UserError
 if TYPE_CHECKING:
     from schemas.manifest import Manifest
     from schemas.pack import Pack
-    from train.run import Request
+    from train.request import Request
     from train.search import Axis
 
 COMMANDS = ("resnet18", "vit", "semivit", "pretrain", "search")
@@ -81,14 +81,16 @@ def parse(words: Sequence[str]) -> Asked:
 
 def request_of(asked: Asked) -> Request:
     """The run that it asks for; of a search, the one that it is around."""
-    from train.run import Request
-    from train.search import request_for
+    from train.request import Request, for_search
+    from train.trackers.told import named
 
     values = {name: value for name, value in asked.values.items() if name in Request.__dataclass_fields__}
+    if "log" in values:
+        values["log"] = named(values["log"])
     budget = asked.values.get("budget")
     values["changes"] = (*(asked.values.get("changes") or ()), *([f"budget={budget}"] if budget else []))
     if asked.command == "search":
-        return replace(request_for(**values), blind=True)
+        return replace(for_search(**values), blind=True)
     return Request(**{"method": asked.command, **values})
 
 
