@@ -31,9 +31,7 @@ class Supervised:
     model_args: str = ""  # further arguments of timm.create_model, e.g. "patch_size=4,depth=6"; ours: none
     pretrained: bool = True  # published weights, mae; False = random ones, for machines without
     pool: str = ""  # "avg" = mean of the patch tokens (mae); "" = as the model is published, timm
-    head_std: float | None = (
-        2e-5  # of the fresh head's weights on loaded ones, mae; None = the model's own (docs/train.md)
-    )
+    head_std: float | None = 2e-5  # spread of a fresh head's weights on loaded ones, mae; None = the model's own
     drop_path: float = 0.1  # semi-vit, ViT-B 10 % labels
     # pictures
     image_size: int = 224  # px, mae

@@ -315,10 +315,10 @@ def _check_pool(recipe: Recipe, chosen: Chosen, request: Request) -> None:
     """What must be true before pictures are read."""
     if request.stage1 is not None and not isinstance(recipe, SemiSupervised):
         raise UserError(f"--stage1 is for semivit; `train {request.method}` has one stage")
-    if isinstance(recipe, SemiSupervised) and len(chosen.pool) < 2:
+    if isinstance(recipe, SemiSupervised) and len(chosen.pool) < 2 and not recipe.pool_has_labeled:
         raise UserError(
             f"{request.manifest}: {len(chosen.pool)} unlabeled pictures, semivit needs some; collect more, "
-            "or hide labels with --label-fraction 0.5"
+            "hide labels with --label-fraction 0.5, or let it learn from the labeled ones with --set pool_has_labeled=true"
         )
 
 

@@ -60,7 +60,7 @@ def test_semivit_runs_of_all_pool_sizes_share_the_stage_1_that_vit_trains(make_m
 def test_a_study_ends_with_the_answer_to_its_question(make_manifest: Make, tiny: Tiny) -> None:
     home = make_manifest().parent
     body = 'manifests = ["apron.parquet"]\nmethods = ["vit", "semivit"]\nlabel_fractions = [0.5, 1.0]\n'
-    *_, claim, answer, done = study_lines(write(home / "s.toml", tiny["semivit"], body), False, 2.0, False)
+    *_, claim, answer, done = study_lines(write(home / "s.toml", tiny["semivit"], body), False, False)
     assert claim.startswith("apron, seed 0: Semi-ViT with 50% of the labels (18 + 42 unlabeled)")
     assert answer.startswith("Does Semi-ViT with 50% of the labels match ViT with all of them? ")
     assert done.startswith("4 runs finished")
