@@ -15,7 +15,8 @@ from torch import nn
 
 from schemas.errors import UserError
 from schemas.hub import hub_answers
-from train.recipe import RECIPES, Masked, Recipe, model_arguments
+from train.recipe import Masked, Recipe
+from train.recipe_changes import model_arguments
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def _license(published: Any, weights: Path | None) -> str:
 
 def _arguments(recipe: Recipe | Masked, n_classes: int) -> dict[str, Any]:
     """What timm.create_model is asked for. A model that does not know its picture size or drop-path is not asked."""
-    arguments = model_arguments(recipe) | {"num_classes": n_classes}
+    arguments = model_arguments(recipe.model_args) | {"num_classes": n_classes}
     if recipe.drop_path:
         arguments["drop_path_rate"] = recipe.drop_path
     if recipe.pool:
@@ -159,22 +160,13 @@ def _no_weights(model: str) -> UserError:
     )
 
 
-# The weights of our own recipes lie under timm/<name>; to know that without importing timm saves seconds.
-_OURS = {recipe.model for named in RECIPES.values() for recipe in named.values() if recipe.pretrained}
-
-
-def _may_be_cached(model: str) -> bool:
+def _may_be_cached(published: Any) -> bool:
     """False only where the hub's client surely has nothing of these weights on this machine."""
     from huggingface_hub.constants import HF_HUB_CACHE
 
-    repository = f"timm/{model}"
-    if model not in _OURS:
-        import timm
-
-        published: Any = timm.models.get_pretrained_cfg(model)
-        repository = getattr(published, "hf_hub_id", None) or ""
-        if not repository or getattr(published, "file", None):
-            return True  # an unknown model, or one that is fetched from elsewhere: timm knows
+    repository = getattr(published, "hf_hub_id", None)
+    if not repository or getattr(published, "file", None):
+        return True  # an unknown model, or one that is fetched from elsewhere: timm knows
     return (Path(HF_HUB_CACHE) / f"models--{repository.split('@')[0].replace('/', '--')}").exists()
 
 
