@@ -15,7 +15,7 @@ from torch import nn
 
 from schemas.errors import UserError
 from schemas.hub import hub_answers
-from train.recipe import Masked, Recipe
+from train.recipe import RECIPES, Masked, Recipe
 from train.recipe_changes import model_arguments
 
 
@@ -160,13 +160,22 @@ def _no_weights(model: str) -> UserError:
     )
 
 
-def _may_be_cached(published: Any) -> bool:
+# The weights of our own recipes lie under timm/<name>; to know that without importing timm saves seconds.
+_OURS = {recipe.model for named in RECIPES.values() for recipe in named.values() if recipe.pretrained}
+
+
+def _may_be_cached(model: str) -> bool:
     """False only where the hub's client surely has nothing of these weights on this machine."""
     from huggingface_hub.constants import HF_HUB_CACHE
 
-    repository = getattr(published, "hf_hub_id", None)
-    if not repository or getattr(published, "file", None):
-        return True  # an unknown model, or one that is fetched from elsewhere: timm knows
+    repository = f"timm/{model}"
+    if model not in _OURS:
+        import timm
+
+        published: Any = timm.models.get_pretrained_cfg(model)
+        repository = getattr(published, "hf_hub_id", None) or ""
+        if not repository or getattr(published, "file", None):
+            return True  # an unknown model, or one that is fetched from elsewhere: timm knows
     return (Path(HF_HUB_CACHE) / f"models--{repository.split('@')[0].replace('/', '--')}").exists()
 
 
