@@ -47,7 +47,9 @@ def said_by(step: Said, tmp_path: Path) -> list[str]:
 
 def test_a_collapsing_teacher_is_said_aloud_once(tmp_path: Path) -> None:
     (line,) = said_by(Said(nn.Linear(2, 2), guesses=(97, 2, 1)), tmp_path)
-    assert line.startswith("warning: 97% of the teacher's guesses are one class (step 2): it is collapsing")
+    assert line.startswith(
+        "warning: 97% of the teacher's guesses are one class (step 2): unless as many of your pictures are"
+    )
 
 
 def test_a_teacher_that_is_never_sure_is_said_aloud_once(tmp_path: Path) -> None:
