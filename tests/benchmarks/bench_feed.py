@@ -19,7 +19,7 @@ import pandas as pd
 import timm.data
 import torch
 from bench_pack import manifest_of, photos
-from PIL import Image
+from PIL import Image, ImageOps
 
 from curate.dataset.pack import pack, plan_pack
 from schemas.pack import Format, open_pack
@@ -31,8 +31,9 @@ from train.pictures import Pictures
 from train.recipe import recipe_for
 
 ROUNDS = 3
-PHOTOS, BATCH, SIZE, SIDE = 256, 64, 224, 256
+PHOTOS, BATCH, SIZE, SIDE = 192, 64, 224, 256
 CPU = torch.device("cpu")
+POSTERIZE = ImageOps.posterize
 STRONG = {"auto_augment": "rand-m9-mstd0.5-inc1", "re_prob": 0.25, "color_jitter": 0}
 WEAK = {"color_jitter": 0.4}
 
@@ -54,7 +55,11 @@ class Photos(torch.utils.data.Dataset):
 
 
 def timm_loader(encoded: list[Path] | list[bytes], **augmentation: object) -> Callable[[], int]:
-    """One pass of timm's plain loader."""
+    """One pass of timm's plain loader.
+
+    timm 1.0.31 sometimes asks for 0 bits of a posterized picture, which Pillow 13 refuses; it gets 1 here.
+    """
+    timm.data.auto_augment.ImageOps.posterize = lambda image, bits: POSTERIZE(image, max(1, bits))
     loader = timm.data.create_loader(
         Photos(encoded), SIZE, BATCH, is_training=True, use_prefetcher=False, interpolation="bicubic", num_workers=0,
         persistent_workers=False, device=CPU, **augmentation,  # type: ignore[arg-type]
