@@ -1,7 +1,9 @@
-"""Pictures per CPU second that reach a training step, beside timm's loader on the same photos. Run: make bench-feed
+"""Pictures per CPU second that reach a training step, beside timm's loader on the same photos. Also: make bench-feed
 
 One process, one thread, CPU seconds, medians of interleaved rounds. On a GPU the CPU's share of our way is the fetch alone: crops,
 colors, RandAugment, erasing and normalization are the GPU's. Here they are counted too, batched on the CPU.
+
+Run:  python tests/benchmarks/bench_feed.py [photos]
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import io
 import os
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -31,7 +34,7 @@ from train.pictures import Pictures
 from train.recipe import recipe_for
 
 ROUNDS = 3
-PHOTOS, BATCH, SIZE, SIDE = 192, 64, 224, 256
+BATCH, SIZE, SIDE = 64, 224, 256
 CPU = torch.device("cpu")
 POSTERIZE = ImageOps.posterize
 STRONG = {"auto_augment": "rand-m9-mstd0.5-inc1", "re_prob": 0.25, "color_jitter": 0}
@@ -134,7 +137,7 @@ def main() -> None:
     print(f"simplejpeg: {'installed' if decode.has_simplejpeg() else 'not installed, Pillow decodes everything'}")
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        paths = photos(folder)[:PHOTOS]
+        paths = photos(folder)[: int(sys.argv[1]) if len(sys.argv) > 1 else 192]
         paths = paths[: len(paths) // BATCH * BATCH]
         todo = ways(paths, folder)
         spent: dict[str, list[float]] = {name: [] for name in todo}
