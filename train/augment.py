@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from train.recipe import Recipe
-from train.transfer import constant, host_block, moved
+from train.transfer import Blocks, constant, host_block, moved
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,11 @@ class Batch:
         return len(self.pixels)
 
 
-def padded(pixels: Sequence[np.ndarray]) -> Batch:
-    """Decoded pictures [h, w, 3] of any sizes as one batch, zero beyond each; pinned where there is a GPU."""
+def padded(pixels: Sequence[np.ndarray], blocks: Blocks | None = None) -> Batch:
+    """Decoded pictures [h, w, 3] of any sizes as one batch, zero beyond each; in one of `blocks`, else in memory of its own."""
     sizes = np.array([one.shape[:2] for one in pixels], dtype=np.int64)
     height, width = sizes.max(axis=0).tolist()
-    block = host_block((len(pixels), height, width, 3))
+    block = (blocks.take if blocks else host_block)((len(pixels), height, width, 3))
     for row, one in zip(block.numpy(), pixels, strict=True):
         h, w = one.shape[:2]
         row[:h, :w], row[:h, w:], row[h:] = one, 0, 0

@@ -18,6 +18,7 @@ from train.augment import Batch
 from train.data import Shuffled
 from train.pictures import Pictures
 from train.ranks import part_of
+from train.transfer import Blocks
 
 AHEAD = 2  # batches being made or waiting
 
@@ -28,13 +29,14 @@ Begun = Future[tuple[Batch, torch.cuda.Event | None]]  # a batch, and when its c
 class Maker:
     """Makes batches in a thread of its own, and on a GPU copies them over a stream of their own.
 
-    `close` ends the thread; a maker that is asked again afterwards begins another.
+    On a CPU a batch lasts until the next one is finished: its memory is then the next but two's. `close` ends the thread; a maker that is asked again afterwards begins another.
     """
 
     def __init__(self, pictures: Pictures, device: torch.device) -> None:
         self.pictures = pictures
         self._device = device
         self._thread: ThreadPoolExecutor | None = None
+        self._blocks = Blocks(AHEAD + 1) if device.type == "cpu" else None  # those being made, and the one in use
         self._stream: torch.cuda.Stream | None = None
         if device.type == "cuda":  # a new thread would begin on the first GPU, whichever this process has
             self._device = torch.device("cuda", torch.cuda.current_device() if device.index is None else device.index)
@@ -62,7 +64,7 @@ class Maker:
 
     def _make(self, positions: np.ndarray) -> tuple[Batch, torch.cuda.Event | None]:
         if self._stream is None:
-            return self.pictures.batch(positions).to(self._device), None
+            return self.pictures.batch(positions, self._blocks).to(self._device), None
         with torch.cuda.device(self._device), torch.cuda.stream(self._stream):
             return self.pictures.batch(positions).to(self._device), self._stream.record_event()
 

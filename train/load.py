@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -41,9 +40,7 @@ def load_pictures(
     paths = dict(zip(rows["image_id"], rows["path"], strict=True))
     read = once_a_machine(lambda store: _read(paths, source, side_px, hold == "stream", store))
     if read.failed:
-        print(
-            f"warning: {len(read.failed)} pictures cannot be read and are skipped; run.json lists them", file=sys.stderr
-        )
+        ranks.say(f"warning: {len(read.failed)} pictures cannot be read and are skipped; run.json lists them")
     index = {image_id: position for position, image_id in enumerate(read.ids)}
     starts = starts_of(read.lengths)
     if hold == "device":

@@ -17,7 +17,7 @@ from torch import Tensor
 from schemas.errors import UserError
 from train.augment import Batch, padded
 from train.decode import decode
-from train.transfer import moved
+from train.transfer import Blocks, moved
 
 GATHER_ROWS = 64  # pictures gathered at once on a GPU: bounds what their addresses take there
 COPY_BYTES = 2**28  # put on a GPU at once
@@ -39,8 +39,8 @@ class Pictures(ABC):
         return np.array([self._index[image_id] for image_id in image_ids], dtype=np.int64)
 
     @abstractmethod
-    def batch(self, positions: np.ndarray) -> Batch:
-        """The pictures at these positions in one padded block."""
+    def batch(self, positions: np.ndarray, blocks: Blocks | None = None) -> Batch:
+        """The pictures at these positions in one padded block: one of `blocks`, or memory of its own."""
 
 
 class InMemory(Pictures):
@@ -50,9 +50,9 @@ class InMemory(Pictures):
         super().__init__(sizes, index)
         self._pixels, self._starts = pixels, starts
 
-    def batch(self, positions: np.ndarray) -> Batch:  # noqa: D102
+    def batch(self, positions: np.ndarray, blocks: Blocks | None = None) -> Batch:  # noqa: D102
         where = zip(self._starts[positions].tolist(), self._sizes[positions].tolist(), strict=True)
-        return padded([self._pixels[start : start + h * w * 3].reshape(h, w, 3) for start, (h, w) in where])
+        return padded([self._pixels[start : start + h * w * 3].reshape(h, w, 3) for start, (h, w) in where], blocks)
 
 
 class OnDevice(Pictures):
@@ -86,7 +86,7 @@ class OnDevice(Pictures):
         self._first = torch.from_numpy(starts // 3).to(device)  # [n] where each picture's pixels begin
         self._size = torch.from_numpy(sizes).to(device)  # [n, 2]
 
-    def batch(self, positions: np.ndarray) -> Batch:  # noqa: D102
+    def batch(self, positions: np.ndarray, blocks: Blocks | None = None) -> Batch:  # noqa: D102
         height, width = self._sizes[positions].max(axis=0).tolist()  # known here, so that nothing waits for the device
         at = moved(torch.from_numpy(positions), self._device)
         sizes, first = self._size[at], self._first[at]
@@ -123,8 +123,8 @@ class Streamed(Pictures):
         self._encoded, self._side_px = encoded, side_px
         self._threads = ThreadPoolExecutor(threads, "decode")
 
-    def batch(self, positions: np.ndarray) -> Batch:  # noqa: D102
-        return padded(list(self._threads.map(self._decode, positions.tolist())))
+    def batch(self, positions: np.ndarray, blocks: Blocks | None = None) -> Batch:  # noqa: D102
+        return padded(list(self._threads.map(self._decode, positions.tolist())), blocks)
 
     def _decode(self, position: int) -> np.ndarray:
         pixels = decode(self._encoded(position), self._side_px)

@@ -1,7 +1,9 @@
-"""Pictures per CPU second that reach a training step, beside timm's loader on the same photos. Run: make bench-feed
+"""Pictures per CPU second that reach a training step, beside timm's loader on the same photos. Also: make bench-feed
 
 One process, one thread, CPU seconds, medians of interleaved rounds. On a GPU the CPU's share of our way is the fetch alone: crops,
 colors, RandAugment, erasing and normalization are the GPU's. Here they are counted too, batched on the CPU.
+
+Run:  python tests/benchmarks/bench_feed.py [photos]
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import io
 import os
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -19,21 +22,21 @@ import pandas as pd
 import timm.data
 import torch
 from bench_pack import manifest_of, photos
-from PIL import Image
+from PIL import Image, ImageOps
 
 from curate.dataset.pack import pack, plan_pack
 from schemas.pack import Format, open_pack
 from train import decode
 from train.augment import Views
-from train.data import Shuffled
-from train.feed import Feed
+from train.feed import in_turn
 from train.load import load_pictures
 from train.pictures import Pictures
 from train.recipe import recipe_for
 
 ROUNDS = 3
-PHOTOS, BATCH, SIZE, SIDE = 384, 64, 224, 256
+BATCH, SIZE, SIDE = 64, 224, 256
 CPU = torch.device("cpu")
+POSTERIZE = ImageOps.posterize
 STRONG = {"auto_augment": "rand-m9-mstd0.5-inc1", "re_prob": 0.25, "color_jitter": 0}
 WEAK = {"color_jitter": 0.4}
 
@@ -55,7 +58,11 @@ class Photos(torch.utils.data.Dataset):
 
 
 def timm_loader(encoded: list[Path] | list[bytes], **augmentation: object) -> Callable[[], int]:
-    """One pass of timm's plain loader."""
+    """One pass of timm's plain loader.
+
+    timm 1.0.31 sometimes asks for 0 bits of a posterized picture, which Pillow 13 refuses; it gets 1 here.
+    """
+    timm.data.auto_augment.ImageOps.posterize = lambda image, bits: POSTERIZE(image, max(1, bits))
     loader = timm.data.create_loader(
         Photos(encoded), SIZE, BATCH, is_training=True, use_prefetcher=False, interpolation="bicubic", num_workers=0,
         persistent_workers=False, device=CPU, **augmentation,  # type: ignore[arg-type]
@@ -64,12 +71,9 @@ def timm_loader(encoded: list[Path] | list[bytes], **augmentation: object) -> Ca
 
 
 def batches(pictures: Pictures) -> Iterator[object]:
-    """One pass of ours, as a step takes it: made ahead by a thread."""
-    n = len(pictures)
-    feed = Feed(pictures, np.arange(n), Shuffled(n, BATCH, 0), CPU)
-    for step in range(n // BATCH):
-        yield feed.take(step)[1]
-    feed.close()
+    """One pass of ours in random order, made ahead by a thread."""
+    order = np.random.default_rng(0).permutation(len(pictures))
+    return in_turn(pictures, np.split(order, len(order) // BATCH), CPU)
 
 
 def ours(pictures: Pictures, *views: str) -> Callable[[], int]:
@@ -133,7 +137,7 @@ def main() -> None:
     print(f"simplejpeg: {'installed' if decode.has_simplejpeg() else 'not installed, Pillow decodes everything'}")
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        paths = photos(folder)[:PHOTOS]
+        paths = photos(folder)[: int(sys.argv[1]) if len(sys.argv) > 1 else 192]
         paths = paths[: len(paths) // BATCH * BATCH]
         todo = ways(paths, folder)
         spent: dict[str, list[float]] = {name: [] for name in todo}

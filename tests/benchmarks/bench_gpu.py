@@ -13,24 +13,21 @@ import io
 import sys
 import tempfile
 import time
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from bench_pack import manifest_of
 from PIL import Image
-from torch import nn
+from step_parts import operations, sections, wait_for, waits
 from torch.utils.flop_counter import FlopCounterMode
 
 from curate.dataset.pack import pack, plan_pack
 from schemas.pack import Format, Pack, open_pack
-from train.augment import Batch, Views
+from train.augment import Views
 from train.data import Shuffled
 from train.decode import has_simplejpeg
 from train.device import on_device
@@ -45,7 +42,6 @@ from train.teacher import Teacher
 CLASSES = 26
 POOL, PASSES, WANTED_PASSES = 284_000, 5, 20
 AIMS = {"semivit": 2_640, "vit": 3_370, "resnet18": 17_000}  # student pictures a second, one H200
-REST = "mixup, losses, the rest"
 Step = SemiStep | SupervisedStep
 
 
@@ -110,8 +106,7 @@ class Bench:
 
     def wait(self) -> None:
         """Until the device has done everything."""
-        if self.device.type == "cuda":
-            torch.cuda.synchronize()
+        wait_for(self.device)
 
     def noise(self, n: int) -> OnDevice:
         """Pictures of noise on the device, 4 to 3."""
@@ -227,55 +222,6 @@ def bench_passes(bench: Bench, passes: int) -> None:
     )
 
 
-class Clock:
-    """Time since the last mark goes to the name of the next; the device is waited for at each, so nothing overlaps."""
-
-    def __init__(self, bench: Bench) -> None:
-        self._bench, self._last, self.spent = bench, time.perf_counter(), dict[str, float]()
-
-    def mark(self, name: str) -> None:
-        """What went on until now was this."""
-        self._bench.wait()
-        now = time.perf_counter()
-        self.spent[name] = self.spent.get(name, 0.0) + now - self._last
-        self._last = now
-
-    def around(self, name: str, call: Callable[..., Any], before: str = REST) -> Callable[..., Any]:
-        """The same call, its time noted."""
-
-        def timed(*args: Any, **more: Any) -> Any:
-            self.mark(before)
-            result = call(*args, **more)
-            self.mark(name)
-            return result
-
-        return timed
-
-
-@dataclass(frozen=True)
-class TimedViews(Views):
-    """Views whose making is timed."""
-
-    clock: Any = None
-
-    def weak(self, batch: Batch, rng: torch.Generator) -> torch.Tensor:
-        return self.clock.around("augmentation", super().weak)(batch, rng)
-
-    def strong(self, batch: Batch, rng: torch.Generator) -> torch.Tensor:
-        return self.clock.around("augmentation", super().strong)(batch, rng)
-
-
-class Timed(nn.Module):
-    """A model whose forward is timed."""
-
-    def __init__(self, model: nn.Module, name: str, clock: Clock) -> None:
-        super().__init__()
-        self.model, self._forward = model, clock.around(name, model)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self._forward(x)
-
-
 def bench_time(bench: Bench) -> None:
     """Where a semi-supervised step's time goes, part by part and operation by operation, and how often it waits for the device."""
     step, stage = bench.step("semivit", bench.noise(64 if bench.tiny else 2048))
@@ -285,85 +231,15 @@ def bench_time(bench: Bench) -> None:
         for number in range(3):
             update(step.student, step, stage, number, optimizer, step.teacher)
         print(
-            f"waits for the device in a step: {waits(bench, lambda: update(step.student, step, stage, 3, optimizer, step.teacher))}"
+            f"waits for the device in a step: {waits(bench.device, lambda: update(step.student, step, stage, 3, optimizer, step.teacher))}"
         )
-        operations(bench, lambda: update(step.student, step, stage, 4, optimizer, step.teacher))
+        operations(bench.device, lambda: update(step.student, step, stage, 4, optimizer, step.teacher))
     whole = bench.run(step, stage, bench.steps)
-    parts = sections(bench, step, stage)
+    parts = sections(bench.device, step, stage, max(2, bench.steps // 3))
     total = sum(parts.values())
     print(f"a step takes {whole * 1000:.1f} ms; {total * 1000:.1f} ms when its parts wait for one another:")
     for name, spent in sorted(parts.items(), key=lambda item: -item[1]):
         print(f"  {name:24} {spent * 1000:8.2f} ms {spent / total:6.1%}")
-
-
-def sections(bench: Bench, step: SemiStep, stage: Stage) -> dict[str, float]:
-    """Seconds a step in each part of it."""
-    clock = Clock(bench)
-    views = step.labeled.views
-    timed = TimedViews(views.recipe, views.mean, views.std, clock)
-    teacher = step.teacher
-    student = step.student
-    labeled = replace(step.labeled, views=timed)
-    guess: Any = clock.around("teacher, forward", teacher)
-    trial = replace(step, student=Timed(student, "student, forward", clock), teacher=guess, labeled=labeled)
-    trial.separate = step.separate
-    for feed in (trial.feed, labeled.feed):
-        feed.take = clock.around("waiting for pictures", feed.take)  # type: ignore[method-assign]
-    optimizer = make_optimizer(student, stage)
-    teacher.update = clock.around("teacher's average (EMA)", teacher.update)  # type: ignore[method-assign]
-    optimizer.step = clock.around("optimizer", optimizer.step, before="backward")  # type: ignore[method-assign]
-    steps = max(2, bench.steps // 3)
-    with closing(trial):
-        for number in range(steps + 1):
-            if number == 1:
-                clock.spent.clear()
-            clock.mark(REST)
-            loss = clock.around(REST, trial)
-            update(student, _Called(loss, trial), stage, number, optimizer, teacher)
-    return {name: spent / steps for name, spent in clock.spent.items()}
-
-
-class _Called:
-    """A step as `update` takes it."""
-
-    def __init__(self, call: Callable[..., Any], step: SemiStep) -> None:
-        self.student, self.call, self.close = step.student, call, step.close
-
-    def __call__(self, *args: int) -> Any:
-        return self.call(*args)
-
-
-def waits(bench: Bench, work: Callable[[], object]) -> str:
-    """How often CUDA was waited for."""
-    if bench.device.type != "cuda":
-        work()
-        return "not measured on a CPU"
-    with warnings.catch_warnings(record=True) as caught, waits_are_said():
-        warnings.simplefilter("always")
-        work()
-    places = sorted({f"{Path(one.filename).name}:{one.lineno}" for one in caught if "synchroniz" in str(one.message)})
-    return f"{len(places)} {' '.join(places)}"
-
-
-@contextmanager
-def waits_are_said() -> Iterator[None]:
-    """A warning for every operation that waits for the GPU."""
-    torch.cuda.set_sync_debug_mode("warn")
-    try:
-        yield
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
-
-
-def operations(bench: Bench, work: Callable[[], object]) -> None:
-    """The ten operations that a step spends most in, as torch's profiler sees them."""
-    cuda = bench.device.type == "cuda"
-    kinds = [torch.profiler.ProfilerActivity.CPU, *([torch.profiler.ProfilerActivity.CUDA] if cuda else [])]
-    with torch.profiler.profile(activities=kinds) as profile:
-        work()
-        bench.wait()
-    table = profile.key_averages().table(sort_by=f"self_{'cuda' if cuda else 'cpu'}_time_total", row_limit=10)
-    print(table)
 
 
 def main() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import wait
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from train.data import Shuffled
 from train.feed import AHEAD, Feed, following, in_turn
 from train.pictures import Pictures
 from train.ranks import part_of
+from train.transfer import Blocks
 
 CPU = torch.device("cpu")
 
@@ -28,12 +30,12 @@ class Noted(Pictures):
         self.threads: set[threading.Thread] = set()
         self._broken = broken
 
-    def batch(self, positions: np.ndarray) -> Batch:
+    def batch(self, positions: np.ndarray, blocks: Blocks | None = None) -> Batch:
         self.threads.add(threading.current_thread())
         self.asked.append(positions.tolist())
         if self._broken in positions:
             raise UserError("gone")
-        return padded([np.full((1, 1, 3), position, np.uint8) for position in positions])
+        return padded([np.full((1, 1, 3), position, np.uint8) for position in positions], blocks)
 
 
 def values(batch: Batch) -> list[int]:
@@ -64,6 +66,18 @@ def test_a_feed_that_is_asked_for_something_else_gives_that() -> None:
     feed.close()
     assert whole[7][:2] == half
     assert whole[2] == Shuffled(12, 4, 0).batch(2).tolist()
+
+
+def test_a_batch_is_whole_while_it_is_in_use_and_its_memory_is_used_again() -> None:
+    pictures, places = Noted(40), set()
+    feed = Feed(pictures, np.arange(40), Shuffled(40, 8, 0), CPU)
+    for step in range(12):
+        rows, batch = feed.take(step)
+        wait(made for _, made in feed._begun.values())  # what is made meanwhile goes elsewhere
+        places.add(batch.pixels.data_ptr())
+        assert values(batch) == rows.tolist()
+    feed.close()
+    assert len(places) <= AHEAD + 1
 
 
 def test_closing_a_feed_ends_its_thread_and_it_can_be_asked_again() -> None:

@@ -22,7 +22,7 @@ from train.pictures import Pictures
 from train.recipe import SemiSupervised, recipe_for
 from train.steps import Labeled, SemiStep
 from train.teacher import Teacher
-from train.transfer import constant, moved
+from train.transfer import Blocks, constant, moved
 
 META = torch.device("meta")
 
@@ -52,7 +52,7 @@ class Elsewhere(Pictures):
 
     makes_ahead = False
 
-    def batch(self, positions: np.ndarray) -> Batch:
+    def batch(self, positions: np.ndarray, blocks: Blocks | None = None) -> Batch:
         return padded([np.zeros((40, 50, 3), np.uint8)] * len(positions))
 
 
