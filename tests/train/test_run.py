@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,7 @@ def test_a_run_folder_says_everything(make_manifest: Make, ask: Ask) -> None:
         "examples",
         "curve.json",
         "recipe.toml",
+        *(["tensorboard"] if find_spec("tensorboard") else []),
     }
     record = json.loads((folder / "run.json").read_text())
     manifest = read_manifest(path)
@@ -171,8 +173,12 @@ def test_an_interrupted_run_goes_on_to_the_very_same_weights(
     with pytest.raises(Interrupted, match="the same command goes on from there"):
         train(elsewhere)
     assert (path.parent / "runs" / "again" / "checkpoint.pt").exists()
+    noted = json.loads((path.parent / "runs" / "again" / "usage.json").read_text())
     resumed = train(elsewhere)
     assert resumed["model_id"] == whole["model_id"]
+    assert (noted["starts"], resumed["usage"]["starts"], whole["usage"]["starts"]) == (1, 2, 1)
+    assert resumed["usage"]["cpu_seconds"] > noted["cpu_seconds"] > 0
+    assert resumed["wall_seconds"] > noted["wall_seconds"] > 0
     assert (path.parent / "runs" / "again" / "curve.json").read_text() == curve
 
 

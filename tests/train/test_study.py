@@ -46,13 +46,15 @@ def test_semivit_runs_of_all_pool_sizes_share_the_stage_1_that_vit_trains(make_m
     body = 'manifests = ["apron.parquet"]\nmethods = ["semivit"]\nlabel_fractions = [0.5]\nunlabeled = ["50%", "all"]\n'
     study = read_study(write(home / "s.toml", tiny["semivit"], body))
     assert [run.name for run in study.runs] == ["apron-vit-50-s0", "apron-semivit-50-u50pct-s0", "apron-semivit-50-s0"]
-    lines = list(study_lines(home / "s.toml", False, False))
+    lines = list(study_lines(home / "s.toml", False, False, {"log": ("none",), "price_per_hour": 3.0}))
     assert lines[-1] == f"3 runs finished -> {home / 'runs'}"
     assert lines[:-1] == [f"report -> {home / 'runs' / 'apron.html'}"]  # no ViT with all labels: nothing is claimed
     records = [json.loads((run.folder / "run.json").read_text()) for run in study.runs]
     assert [set(record["seconds"]) for record in records] == [{"train"}, {"stage2"}, {"stage2"}]
     assert [record["counts"]["unlabeled"] for record in records][1:] == [12 + 18, 24 + 18]
     assert {record["test_reads"] for record in records} == {1}
+    assert {record["usage"]["price_per_hour_usd"] for record in records} == {3.0}
+    assert not list(home.glob("runs/*/tensorboard"))
     table = json.loads((home / "runs" / "apron.json").read_text())
     assert [row["method"] for row in table["rows"]] == ["vit", "semivit", "semivit"]
 

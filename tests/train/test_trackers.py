@@ -277,7 +277,7 @@ def test_an_mlflow_server_that_is_gone_is_a_warning(tmp_path: Path, monkeypatch:
 
 
 def test_the_newest_offline_run_of_wandb_holds_the_whole_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("wandb", reason=NOT_THERE)
+    wandb = pytest.importorskip("wandb", reason=NOT_THERE)
     for name, value in {
         "WANDB_MODE": "offline",
         "WANDB_CACHE_DIR": str(tmp_path / "cache"),
@@ -292,6 +292,7 @@ def test_the_newest_offline_run_of_wandb_holds_the_whole_run(tmp_path: Path, mon
         for stage, step, loss in (("stage1", 5, 2.0), ("stage1", 10, 1.0), ("stage2", 0, 1.0), ("stage2", 5, 0.5)):
             resumed.row(stage, {"step": step, "loss": loss})
         resumed.end({"test/acc1": 0.9}, [tmp_path / "run.json"])
+    wandb.teardown()  # its own process writes the file, and is done when it is gone
     assert said == []
     first, last = sorted((tmp_path / "wandb").glob("offline-run-*"), key=lambda folder: folder.stat().st_mtime_ns)
     assert first.name.rpartition("-")[2] == last.name.rpartition("-")[2]  # one run, its id is in both names

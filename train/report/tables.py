@@ -67,7 +67,21 @@ def _group(task: Task, runs: list[Run], mark: str) -> dict[str, Any]:
         "seeds": [run.seed for run in runs],
         "spread": statistics.stdev(one["acc1"] for one in test) if len(runs) > 1 else None,
         "minutes": statistics.mean(run.record["wall_seconds"] for run in runs) / 60,
+        "cost": _cost([run.record.get("usage") for run in runs]),
         "runs": [run.name for run in runs],
+    }  # fmt: skip
+
+
+def _cost(usages: list[dict[str, Any] | None]) -> dict[str, Any] | None:
+    """What a run cost in the mean: hours, and dollars where each run's hour had a price; None where a run did not count."""
+    known = [usage for usage in usages if usage is not None]
+    if len(known) < len(usages):
+        return None
+    money = [usage["cost_usd"] for usage in known if usage["cost_usd"] is not None]
+    devices = sorted({usage["device"] for usage in known})
+    return {
+        "device_hours": statistics.mean(usage["device_hours"] for usage in known), "device": " and ".join(devices),
+        "cost_usd": statistics.mean(money) if len(money) == len(known) else None,
     }  # fmt: skip
 
 
@@ -119,7 +133,7 @@ def run_rows(task: Task) -> list[dict[str, Any]]:
         {
             "task": task.name, "run": run.name, "method": run.method, "name": NAMES.get(run.method, run.method),
             "label_fraction": run.fraction, "labels": run.labels, "unlabeled": run.pool, "seed": run.seed,
-            "wall_seconds": run.record["wall_seconds"], "test_reads": run.record.get("test_reads", 1),
+            "wall_seconds": run.record["wall_seconds"], "usage": run.record.get("usage"), "test_reads": run.record.get("test_reads", 1),
             "val_acc1": run.metrics["val"]["acc1"], **{key: run.metrics["test"][key] for key in keys},
         }
         for run in task.runs

@@ -121,7 +121,20 @@ def table1_cells(row: dict[str, Any]) -> list[str]:
     return [row["task"], str(row["classes"]), train, *counts, versions, row["manifest_id"][:12]]
 
 
-TABLE2_HEAD = ("Task", "Method", "Labels", "Acc@1", "95 % interval", "Acc@5", "Macro", "CE", "ECE", "Seed", "Minutes")
+TABLE2_HEAD = (
+    "Task",
+    "Method",
+    "Labels",
+    "Acc@1",
+    "95 % interval",
+    "Acc@5",
+    "Macro",
+    "CE",
+    "ECE",
+    "Seed",
+    "Minutes",
+    "Cost",
+)
 
 
 def table2_cells(row: dict[str, Any]) -> list[str]:
@@ -141,7 +154,17 @@ def table2_cells(row: dict[str, Any]) -> list[str]:
         f"{row['ece']:.3f}",
         ", ".join(map(str, row["seeds"])),
         f"{row['minutes']:.1f}",
+        _cost(row["cost"]),
     ]
+
+
+def _cost(cost: dict[str, Any] | None) -> str:
+    """Dollars, else hours of a GPU or machine, of one run."""
+    if cost is None:
+        return "–"
+    if cost["cost_usd"] is not None:
+        return f"{cost['cost_usd']:.2f} USD"
+    return f"{cost['device_hours']:.{2 if cost['device_hours'] >= 1 else 4}f} {cost['device']} h"
 
 
 def table2_text(rows: list[dict[str, Any]]) -> str:
