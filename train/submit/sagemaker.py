@@ -26,6 +26,7 @@ from train.submit.upload import MANY, File, picture_files
 
 INPUT = "/opt/ml/input/data"
 CHECKPOINTS = "/opt/ml/checkpoints"
+ENTRY = ["python", "-m", "train.submit.container"]  # a tuning job cannot name it: there it must be the image's own
 OBJECTIVE = "val:best_acc1"
 # What train/submit/job.py prints.
 METRICS = {
@@ -173,11 +174,11 @@ def _trainings(checked: Checked, to: SageMaker, sent: _Sent, changed: dict[str, 
     for request in checked.requests:
         job = _job(checked, to, sent, changed | {"seed": request.seed}, recipe_words(checked.recipe), request.name)
         job["HyperParameters"] = job.pop("StaticHyperParameters")
+        job["AlgorithmSpecification"] |= {"ContainerEntrypoint": ENTRY, "EnableSageMakerMetricsTimeSeries": True}
         suffix = f"-s{request.seed}" if name and len(checked.requests) > 1 else ""
         title = f"{name}{suffix}" if name else _title(request.name, job, 63)
         if to.tags:
             job["Tags"] = _tags(to)
-        job["AlgorithmSpecification"]["EnableSageMakerMetricsTimeSeries"] = True
         calls.append(Call("CreateTrainingJob", {"TrainingJobName": title, **job}))
     return calls
 

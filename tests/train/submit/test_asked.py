@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -102,3 +104,18 @@ def test_pretraining_is_checked_too(make_manifest: Make) -> None:
     assert len(check(parse(["pretrain", "-m", str(path), "--recipe", "cpu"])).rows) == 60
     with pytest.raises(UserError, match="decoder_width must divide by decoder_heads"):
         check(parse(["pretrain", "-m", str(path), "--recipe", "cpu", "--set", "decoder_width=97"]))
+
+
+def test_every_line_of_the_page_is_one_that_the_command_takes(root: Path) -> None:
+    import typer.main
+
+    from train.cli import app
+
+    page = (root / "docs/submit.md").read_text()
+    lines = re.findall(r"^train submit (--[^…#>\n]+?)\s*(?:#.*)?$", page, re.MULTILINE)
+    assert len(lines) >= 4
+    for line in lines:
+        context = typer.main.get_command(app).commands["submit"].make_context("submit", shlex.split(line))  # type: ignore[attr-defined]
+        inner = context.params["words"]
+        if inner and inner[0] not in ("status", "fetch"):
+            assert parse(inner).command == inner[0]

@@ -119,7 +119,7 @@ def test_an_interrupted_job_goes_on_where_its_checkpoints_are_brought_back(
     make_manifest: Make, tiny: Tiny, tmp_path: Path
 ) -> None:
     root = tmp_path / "ml"
-    fill(root, [*words(make_manifest(), tiny, "vit", "epochs=60"), "--checkpoint-minutes", "0.003"])
+    fill(root, [*words(make_manifest(), tiny, "vit", "epochs=40", "eval_every=10"), "--checkpoint-minutes", "0.003"])
     process = start(root)
     deadline = time.monotonic() + 300
     while not (root / "checkpoints/run/checkpoint.pt").exists():

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,6 @@ from train.submit.limits import check_request
 from train.submit.sagemaker import Plan, plan
 from train.submit.settings import SageMaker
 
-Make = Callable[..., Path]
 Run = Callable[..., tuple[int, str, str]]
 TO = SageMaker(
     role="arn:aws:iam::123456789012:role/consenso-training", bucket="s3://shop-originals/consenso",
@@ -41,6 +41,12 @@ def planned(manifest: Path, *more: str, to: SageMaker = TO, command: str = "semi
 
 def request(*arguments: Any, **more: Any) -> dict[str, Any]:
     return planned(*arguments, **more).calls[0].request
+
+
+@pytest.fixture
+def drawn(make_manifest: Callable[..., Path]) -> Path:
+    """A manifest of 14 pictures, two of them test."""
+    return make_manifest(("red", "green"), train=3, val=1, test=1, unlabeled=2)
 
 
 @pytest.fixture
@@ -62,15 +68,14 @@ def objects(bucket: str = "shop-originals") -> dict[str, bytes]:
     return {item.key: item.get()["Body"].read() for item in boto3.resource("s3").Bucket(bucket).objects.all()}
 
 
-def test_a_job_has_the_recipe_as_hyper_parameters_and_every_path_as_the_container_has_it(make_manifest: Make) -> None:
-    path = make_manifest()
-    made = request(path, "--label-fraction", "0.5", "--set", "threshold=0.55", "--pictures", str(path.parent))
+def test_a_job_has_the_recipe_as_hyper_parameters_and_every_path_as_the_container_has_it(drawn: Path) -> None:
+    made = request(drawn, "--label-fraction", "0.5", "--set", "threshold=0.55", "--pictures", str(drawn.parent))
     numbers = made["HyperParameters"]
     assert (numbers["command"], numbers["threshold"], numbers["pretrained"]) == ("semivit", "0.55", "false")
     assert "--label-fraction 0.5" in numbers["arguments"]
     assert "--manifest /opt/ml/input/data/manifest/apron.parquet" in numbers["arguments"]
     assert "--pictures /opt/ml/input/data/pictures" in numbers["arguments"]
-    assert str(path.parent) not in json.dumps(made)
+    assert str(drawn.parent) not in json.dumps(made)
     assert [channel["ChannelName"] for channel in made["InputDataConfig"]] == ["manifest", "pictures", "recipe"]
     assert made["StoppingCondition"] == {"MaxRuntimeInSeconds": 86400}
     assert not made["EnableManagedSpotTraining"]
@@ -78,19 +83,26 @@ def test_a_job_has_the_recipe_as_hyper_parameters_and_every_path_as_the_containe
     assert len(numbers) <= 100
 
 
-def test_weights_and_a_stage_1_travel_too(make_manifest: Make, tmp_path: Path) -> None:
-    path = make_manifest()
+def test_the_image_that_is_described_starts_what_a_job_starts(root: Path, drawn: Path) -> None:
+    text = (root / "docs/deploy/train.Dockerfile").read_text()
+    entry = json.loads(text.partition("ENTRYPOINT ")[2])
+    assert request(drawn)["AlgorithmSpecification"]["ContainerEntrypoint"] == entry
+    assert find_spec(entry[-1]) is not None
+    assert "'/src[train]'" in text
+
+
+def test_weights_and_a_stage_1_travel_too(drawn: Path, tmp_path: Path) -> None:
     run = tmp_path / "runs" / "vit"
     run.mkdir(parents=True)
     recipe = recipe_for("semivit", "cpu")
     record = {
-        "manifest_id": read_manifest(path).manifest_id, "label_fraction": 1.0, "classes": ["red", "green", "blue"],
+        "manifest_id": read_manifest(drawn).manifest_id, "label_fraction": 1.0, "classes": ["red", "green"],
         "model": {"name": recipe.model}, "recipe": {"model_args": "", "image_size": recipe.image_size}, "model_id": "abc",
     }  # fmt: skip
     (run / "run.json").write_text(json.dumps(record))
     (run / "model.safetensors").write_bytes(b"weights")
     (tmp_path / "mae.pth").write_bytes(b"others")
-    made = planned(path, "--stage1", str(run), "--weights", str(tmp_path / "mae.pth"))
+    made = planned(drawn, "--stage1", str(run), "--weights", str(tmp_path / "mae.pth"))
     arguments = made.calls[0].request["HyperParameters"]["arguments"]
     assert "--stage1 /opt/ml/input/data/stage1" in arguments
     assert "--weights /opt/ml/input/data/weights/mae.pth" in arguments
@@ -101,74 +113,70 @@ def test_weights_and_a_stage_1_travel_too(make_manifest: Make, tmp_path: Path) -
         run / "model.safetensors",
     ]
     with pytest.raises(UserError, match=r"its label fraction is 1\.0, this run's is 0.5"):
-        planned(path, "--stage1", str(run), "--label-fraction", "0.5")
-    whole = planned(path, "--method", "semivit", "--stage1", str(run), command="search").calls[0].request
+        planned(drawn, "--stage1", str(run), "--label-fraction", "0.5")
+    whole = planned(drawn, "--method", "semivit", "--stage1", str(run), command="search").calls[0].request
     channels = whole["TrainingJobDefinition"]["InputDataConfig"]
     assert "stage1" in [channel["ChannelName"] for channel in channels]
 
 
 def test_pictures_that_are_missing_here_are_said_and_all_of_them_are_too_many(
-    make_manifest: Make, capsys: pytest.CaptureFixture[str]
+    drawn: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = make_manifest()
-    pictures = sorted(path.parent.glob("*.jpg"))
+    pictures = sorted(drawn.parent.glob("*.jpg"))
     pictures[0].unlink()
-    assert len(planned(path).files) == 94
+    assert len(planned(drawn).files) == 15
     assert "warning: 1 pictures are not here and are skipped there" in capsys.readouterr().err
-    for picture in pictures[1:60]:
+    for picture in pictures[1:8]:
         picture.unlink()
-    with pytest.raises(UserError, match=r"60 of 93 pictures cannot be read, the first is .*--pictures DIR"):
-        planned(path)
+    with pytest.raises(UserError, match=r"8 of 14 pictures cannot be read, the first is .*--pictures DIR"):
+        planned(drawn)
 
 
-def test_the_same_wish_has_the_same_name_and_any_other_has_another(make_manifest: Make) -> None:
-    path = make_manifest()
-    name = request(path)["TrainingJobName"]
-    assert name == request(path)["TrainingJobName"]
-    others = [request(path, "--set", "flip=0"), request(path, to=with_(spot=True)), request(path, "--seed", "1")]
+def test_the_same_wish_has_the_same_name_and_any_other_has_another(drawn: Path) -> None:
+    name = request(drawn)["TrainingJobName"]
+    assert name == request(drawn)["TrainingJobName"]
+    others = [request(drawn, "--set", "flip=0"), request(drawn, to=with_(spot=True)), request(drawn, "--seed", "1")]
     assert len({name, *(other["TrainingJobName"] for other in others)}) == 4
-    assert request(path, name="mine")["TrainingJobName"] == "mine"
+    assert request(drawn, name="mine")["TrainingJobName"] == "mine"
 
 
-def test_another_machine_goes_on_from_the_same_checkpoints_and_another_run_does_not(make_manifest: Make) -> None:
-    path = make_manifest()
+def test_another_machine_goes_on_from_the_same_checkpoints_and_another_run_does_not(drawn: Path) -> None:
 
     def place(*more: str, **to: Any) -> str:
-        return str(request(path, *more, to=with_(**to))["CheckpointConfig"]["S3Uri"])
+        return str(request(drawn, *more, to=with_(**to))["CheckpointConfig"]["S3Uri"])
 
     assert place() == place(spot=True, instance_type="ml.p5.48xlarge", max_run_hours=2.0)
     assert place() != place("--set", "flip=0")
 
 
-def test_seeds_are_jobs_of_their_own(make_manifest: Make) -> None:
-    calls = planned(make_manifest(), "--seeds", "3", "--seed", "5", name="night").calls
+def test_seeds_are_jobs_of_their_own(drawn: Path) -> None:
+    calls = planned(drawn, "--seeds", "3", "--seed", "5", name="night").calls
     assert [call.name for call in calls] == ["night-s5", "night-s6", "night-s7"]
     assert [call.request["HyperParameters"]["arguments"].split("--seed ")[1][0] for call in calls] == ["5", "6", "7"]
     assert len({call.request["CheckpointConfig"]["S3Uri"] for call in calls}) == 3
     assert "--seeds" not in str(calls)
 
 
-def test_spot_waits_and_says_where_it_goes_on(make_manifest: Make) -> None:
-    made = request(make_manifest(), to=with_(spot=True, max_run_hours=3.0))
+def test_spot_waits_and_says_where_it_goes_on(drawn: Path) -> None:
+    made = request(drawn, to=with_(spot=True, max_run_hours=3.0))
     assert made["EnableManagedSpotTraining"]
     assert made["StoppingCondition"] == {"MaxRuntimeInSeconds": 10800, "MaxWaitTimeInSeconds": 21600}
     assert made["CheckpointConfig"]["LocalPath"] == "/opt/ml/checkpoints"
 
 
-def test_network_key_tags_and_environment_come_from_the_file(make_manifest: Make) -> None:
+def test_network_key_tags_and_environment_come_from_the_file(drawn: Path) -> None:
     to = with_(
         subnets=["subnet-0"], security_groups=["sg-0"], kms_key="abc", tags={"team": "aprons"}, environment={"A": "1"}
     )
-    made = request(make_manifest(), to=to)
+    made = request(drawn, to=to)
     assert made["VpcConfig"] == {"Subnets": ["subnet-0"], "SecurityGroupIds": ["sg-0"]}
     assert made["ResourceConfig"]["VolumeKmsKeyId"] == made["OutputDataConfig"]["KmsKeyId"] == "abc"
     assert made["Tags"] == [{"Key": "team", "Value": "aprons"}]
     assert made["Environment"] == {"PYTHONUNBUFFERED": "1", "A": "1"}
 
 
-def test_a_search_is_a_tuning_job_over_the_space_of_the_search_here(make_manifest: Make) -> None:
-    path = make_manifest()
-    made = request(path, "--method", "semivit", "--trials", "7", command="search")
+def test_a_search_is_a_tuning_job_over_the_space_of_the_search_here(drawn: Path) -> None:
+    made = request(drawn, "--method", "semivit", "--trials", "7", command="search")
     assert len(made["HyperParameterTuningJobName"]) <= 29  # three are left for -2, -3, …
     config, job = made["HyperParameterTuningJobConfig"], made["TrainingJobDefinition"]
     assert (config["Strategy"], config["ResourceLimits"]["MaxNumberOfTrainingJobs"]) == ("Bayesian", 7)
@@ -187,27 +195,25 @@ def test_a_search_is_a_tuning_job_over_the_space_of_the_search_here(make_manifes
         assert ranges[name]["ScalingType"] == ("Logarithmic" if axis.log else "Linear")
 
 
-def test_axes_of_whole_numbers_and_choices_are_ranges_too(make_manifest: Make) -> None:
+def test_axes_of_whole_numbers_and_choices_are_ranges_too(drawn: Path) -> None:
     axes = ["--space", "rand_ops=0..4", "--space", "mu=3|5", "--method", "semivit"]
-    ranges = request(make_manifest(), *axes, command="search")["TrainingJobDefinition"]["HyperParameterRanges"]
+    ranges = request(drawn, *axes, command="search")["TrainingJobDefinition"]["HyperParameterRanges"]
     assert ranges == {
         "IntegerParameterRanges": [{"Name": "rand_ops", "MinValue": "0", "MaxValue": "4", "ScalingType": "Linear"}],
         "CategoricalParameterRanges": [{"Name": "mu", "Values": ["3.0", "5.0"]}],
     }
 
 
-def test_a_dry_run_needs_no_key_and_no_network_and_imports_no_client(
-    make_manifest: Make, to_sagemaker: list[str]
-) -> None:
+def test_a_dry_run_needs_no_key_and_no_network(drawn: Path, to_sagemaker: list[str]) -> None:
     """In a process of its own: whatever it sends would go to a port where nobody answers, and fail."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     env = {**clean, "AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_EC2_METADATA_DISABLED": "true", "HOME": "/nowhere"}
-    words = [*to_sagemaker, "--dry-run", "vit", "-m", str(make_manifest()), "--recipe", "cpu", "--seeds", "2"]
+    words = [*to_sagemaker, "--dry-run", "vit", "-m", str(drawn), "--recipe", "cpu", "--seeds", "2"]
     done = subprocess.run([sys.executable, "-m", "train.cli", *words], env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
     assert [call["operation"] for call in said["calls"]] == ["CreateTrainingJob"] * 2
-    assert [(place["files"], place["bytes"] > 0) for place in said["upload"]] == [(1, True), (93, True), (1, True)]
+    assert [(place["files"], place["bytes"] > 0) for place in said["upload"]] == [(1, True), (14, True), (1, True)]
 
 
 @pytest.mark.parametrize(
@@ -227,32 +233,30 @@ def test_a_dry_run_needs_no_key_and_no_network_and_imports_no_client(
         ({"environment": {str(n): "" for n in range(101)}}, "Environment has 102 entries, at most 100"),
     ],
 )  # fmt: skip
-def test_what_is_missing_or_wrong_is_one_line(changes: dict[str, Any], said: str, make_manifest: Make) -> None:
+def test_what_is_missing_or_wrong_is_one_line(changes: dict[str, Any], said: str, drawn: Path) -> None:
     with pytest.raises(UserError, match=said) as error:
-        planned(make_manifest(), to=with_(**changes))
+        planned(drawn, to=with_(**changes))
     assert "\n" not in str(error.value)
 
 
-def test_a_name_that_is_too_long_or_strange_is_refused(make_manifest: Make) -> None:
-    path = make_manifest()
+def test_a_name_that_is_too_long_or_strange_is_refused(drawn: Path) -> None:
     with pytest.raises(UserError, match="TrainingJobName has 64 characters, at most 63"):
-        planned(path, name="x" * 64)
+        planned(drawn, name="x" * 64)
     with pytest.raises(UserError, match="TrainingJobName is 'my job', which does not look like"):
-        planned(path, name="my job")
+        planned(drawn, name="my job")
     with pytest.raises(UserError, match="HyperParameterTuningJobName has 33 characters, at most 32"):
-        planned(path, "--method", "vit", command="search", name="x" * 33)
+        planned(drawn, "--method", "vit", command="search", name="x" * 33)
 
 
-def test_options_without_a_meaning_there_are_refused(make_manifest: Make) -> None:
-    path = make_manifest()
+def test_options_without_a_meaning_there_are_refused(drawn: Path) -> None:
     with pytest.raises(UserError, match="--out: SageMaker has its own; leave it out"):
-        planned(path, "--out", "x")
+        planned(drawn, "--out", "x")
     with pytest.raises(UserError, match="--storage: SageMaker has its own"):
-        planned(path, "--storage", "sqlite:///x.db", command="search")
+        planned(drawn, "--storage", "sqlite:///x.db", command="search")
 
 
-def test_the_limits_know_what_botocore_only_leaves_to_the_service(make_manifest: Make) -> None:
-    made = request(make_manifest())
+def test_the_limits_know_what_botocore_only_leaves_to_the_service(drawn: Path) -> None:
+    made = request(drawn)
     check_request("CreateTrainingJob", made)
     with pytest.raises(UserError, match="HyperParameters has 101 entries"):
         check_request("CreateTrainingJob", made | {"HyperParameters": {str(n): "" for n in range(101)}})
@@ -268,20 +272,19 @@ def test_the_limits_know_what_botocore_only_leaves_to_the_service(make_manifest:
 
 
 def test_it_uploads_and_creates_once_however_often_it_is_sent(
-    make_manifest: Make, train_command: Run, to_sagemaker: list[str], jobs: Any
+    drawn: Path, train_command: Run, to_sagemaker: list[str], jobs: Any
 ) -> None:
-    path = make_manifest()
-    words = [*to_sagemaker, "--yes", "--price-per-hour", "2", "semivit", "-m", path, "--recipe", "cpu", "--seeds", "2"]
+    words = [*to_sagemaker, "--yes", "--price-per-hour", "2", "semivit", "-m", drawn, "--recipe", "cpu", "--seeds", "2"]
     code, out, error = train_command(*words)
     assert code == 0, error
     assert out.split() == list(jobs.training_jobs)
-    assert "95 files sent, 0 were there" in error
+    assert "16 files sent, 0 were there" in error
     assert "2 training jobs, each on 1 x ml.g5.2xlarge for at most 24 h" in error
     assert "At most 48 machine hours x 2 = 96.00" in error
     there = objects()
     recipe = next(data for key, data in there.items() if key.endswith("recipe.toml"))
     assert recipe.decode() == recipe_text(recipe_for("semivit", "cpu"), "semivit")
-    assert next(data for key, data in there.items() if key.endswith("apron.parquet")) == path.read_bytes()
+    assert next(data for key, data in there.items() if key.endswith("apron.parquet")) == drawn.read_bytes()
     job = next(iter(jobs.training_jobs.values()))
     for channel in job.input_data_config:
         prefix = channel["DataSource"]["S3DataSource"]["S3Uri"].removeprefix("s3://shop-originals/")
@@ -293,26 +296,25 @@ def test_it_uploads_and_creates_once_however_often_it_is_sent(
 
 
 def test_only_what_changed_is_uploaded_and_what_is_broken_there_is_mended(
-    make_manifest: Make, train_command: Run, to_sagemaker: list[str], jobs: Any
+    drawn: Path, train_command: Run, to_sagemaker: list[str], jobs: Any
 ) -> None:
     import boto3
 
-    path = make_manifest()
-    words = [*to_sagemaker, "--yes", "vit", "-m", path, "--recipe", "cpu"]
+    words = [*to_sagemaker, "--yes", "vit", "-m", drawn, "--recipe", "cpu"]
     assert train_command(*words)[0] == 0
     picture = next(key for key in objects() if key.endswith(".jpg"))
     whole = objects()[picture]
     boto3.client("s3").put_object(Bucket="shop-originals", Key=picture, Body=whole[:-1] + b"x")  # of the same size
     code, _, error = train_command(*words, "--set", "flip=0.25")
     assert code == 0
-    assert "2 files sent, 93 were there" in error  # the recipe, and that picture
+    assert "2 files sent, 14 were there" in error  # the recipe, and that picture
     assert objects()[picture] == whole
 
 
 def test_a_job_that_failed_is_sent_again_under_the_next_name(
-    make_manifest: Make, train_command: Run, to_sagemaker: list[str], jobs: Any
+    drawn: Path, train_command: Run, to_sagemaker: list[str], jobs: Any
 ) -> None:
-    words = [*to_sagemaker, "--yes", "vit", "-m", make_manifest(), "--recipe", "cpu"]
+    words = [*to_sagemaker, "--yes", "vit", "-m", drawn, "--recipe", "cpu"]
     name = train_command(*words)[1].strip()
     jobs.training_jobs[name].training_job_status = "Failed"
     code, out, error = train_command(*words)
@@ -324,13 +326,12 @@ def test_a_job_that_failed_is_sent_again_under_the_next_name(
     assert train_command(*words)[1] == f"{name}\n"
 
 
-def test_a_pack_travels_as_it_is(make_manifest: Make, train_command: Run, to_sagemaker: list[str], jobs: Any) -> None:
+def test_a_pack_travels_as_it_is(drawn: Path, train_command: Run, to_sagemaker: list[str], jobs: Any) -> None:
     from curate.dataset.pack import pack, plan_pack
     from schemas.pack import Format
 
-    path = make_manifest()
-    folder = path.parent / "apron-pack"
-    pack(plan_pack(path, Format(64)), folder, workers=1)
+    folder = drawn.parent / "apron-pack"
+    pack(plan_pack(drawn, Format(64)), folder, workers=1)
     code, _, error = train_command(*to_sagemaker, "--yes", "vit", "-m", folder / "apron.parquet", "--recipe", "cpu")
     assert code == 0, error
     packed = {key.rpartition("/")[2]: data for key, data in objects().items() if "/data/apron-pack-" in key}
@@ -338,9 +339,9 @@ def test_a_pack_travels_as_it_is(make_manifest: Make, train_command: Run, to_sag
 
 
 def test_a_search_is_sent_and_its_state_is_told(
-    make_manifest: Make, train_command: Run, to_sagemaker: list[str], jobs: Any
+    drawn: Path, train_command: Run, to_sagemaker: list[str], jobs: Any
 ) -> None:
-    words = ["search", "--method", "vit", "-m", make_manifest(), "--recipe", "cpu", "--trials", "4"]
+    words = ["search", "--method", "vit", "-m", drawn, "--recipe", "cpu", "--trials", "4"]
     code, out, error = train_command(*to_sagemaker, "--yes", *words)
     assert code == 0, error
     assert out.split() == list(jobs.hyper_parameter_tuning_jobs)
@@ -351,9 +352,9 @@ def test_a_search_is_sent_and_its_state_is_told(
 
 
 def test_jobs_are_followed_to_their_end_and_a_bad_end_is_exit_3(
-    make_manifest: Make, train_command: Run, to_sagemaker: list[str], jobs: Any
+    drawn: Path, train_command: Run, to_sagemaker: list[str], jobs: Any
 ) -> None:
-    words = [*to_sagemaker, "--yes", "--wait", "vit", "-m", make_manifest(), "--recipe", "cpu"]
+    words = [*to_sagemaker, "--yes", "--wait", "vit", "-m", drawn, "--recipe", "cpu"]
     code, out, _ = train_command(*words)
     assert code == 0
     assert out.endswith(": Completed\n")
@@ -365,7 +366,7 @@ def test_jobs_are_followed_to_their_end_and_a_bad_end_is_exit_3(
 
 
 def test_the_model_of_a_job_is_fetched_as_a_run_folder(
-    make_manifest: Make,
+    drawn: Path,
     train_command: Run,
     to_sagemaker: list[str],
     jobs: Any,
@@ -375,7 +376,7 @@ def test_the_model_of_a_job_is_fetched_as_a_run_folder(
     import boto3
 
     monkeypatch.chdir(tmp_path)
-    name = train_command(*to_sagemaker, "--yes", "vit", "-m", make_manifest(), "--recipe", "cpu")[1].strip()
+    name = train_command(*to_sagemaker, "--yes", "vit", "-m", drawn, "--recipe", "cpu")[1].strip()
     fetch = ["submit", "--to", "sagemaker", "fetch", name]
     assert "model.tar.gz: S3 refused GetObject" in train_command(*fetch)[2]
     (tmp_path / "run.json").write_text("{}")
@@ -389,9 +390,9 @@ def test_the_model_of_a_job_is_fetched_as_a_run_folder(
 
 
 def test_nothing_is_sent_where_nobody_says_yes(
-    make_manifest: Make, train_command: Run, to_sagemaker: list[str], jobs: Any
+    drawn: Path, train_command: Run, to_sagemaker: list[str], jobs: Any
 ) -> None:
-    code, out, error = train_command(*to_sagemaker, "vit", "-m", make_manifest(), "--recipe", "cpu")
+    code, out, error = train_command(*to_sagemaker, "vit", "-m", drawn, "--recipe", "cpu")
     assert (code, out) == (1, "")
     assert (
         error.splitlines()[-1] == "error: nothing was sent: this costs money, so it asks first; say --yes to go ahead"
@@ -411,17 +412,16 @@ def test_nothing_is_sent_where_nobody_says_yes(
     ],
 )  # fmt: skip
 def test_what_aws_refuses_is_one_line_and_nothing_is_created(
-    given: list[str], environment: dict[str, str], said: str, make_manifest: Make, train_command: Run, to_sagemaker: list[str],
+    given: list[str], environment: dict[str, str], said: str, drawn: Path, train_command: Run, to_sagemaker: list[str],
     jobs: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
 ) -> None:  # fmt: skip
-    path = make_manifest()
     with monkeypatch.context() as other:
         other.setenv("AWS_EC2_METADATA_DISABLED", "true")
         other.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
         other.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
         for name, value in environment.items():
             other.setenv(name, value) if value else other.delenv(name)
-        words = [*to_sagemaker, *(word for word in given if word), "--yes", "vit", "-m", path, "--recipe", "cpu"]
+        words = [*to_sagemaker, *(word for word in given if word), "--yes", "vit", "-m", drawn, "--recipe", "cpu"]
         words = [word for word in words if word != "--region" or "eu-west-1" in words]
         code, out, error = train_command(*words)
     assert (code, out) == (1, "")

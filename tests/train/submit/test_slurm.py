@@ -151,7 +151,7 @@ def test_what_slurm_would_not_take_is_one_line(
 
 
 def tiny_job(path: Path, tiny: Tiny, epochs: int, nodes: int, *more: str) -> str:
-    changes = [f"--set={change}" for change in (*tiny["vit"], f"epochs={epochs}", "eval_every=5")]
+    changes = [f"--set={change}" for change in (*tiny["vit"], f"epochs={epochs}", "eval_every=10")]
     return text_for(path, *changes, "--checkpoint-minutes", "0.003", *more, to=Slurm(nodes=nodes, gpus_per_node=0))
 
 
@@ -174,7 +174,7 @@ def test_a_job_that_is_told_of_its_end_writes_a_checkpoint_queues_again_and_goes
 ) -> None:
     path = make_manifest()
     folder = path.parent / "runs" / "apron-vit-100-s0"
-    (tmp_path / "job").write_text(tiny_job(path, tiny, 60, 1))
+    (tmp_path / "job").write_text(tiny_job(path, tiny, 40, 1))
     job = subprocess.Popen(["bash", tmp_path / "job"], env=cluster(), stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 300
     while not (folder / "checkpoint.pt").exists():
