@@ -29,7 +29,7 @@ def _size(scale: float) -> Size:
 
 SIZES = {"vestneck": _size(6.0), "phone": _size(6.0), "apron": _size(12.0)}
 QUICK_SIZES = {"apron": Size(scale=0.24, label_share=0.6, recipe="", workers=9, minutes="")}
-HOURS, QUICK_HOURS = "a night (10 to 12 hours)", "about 4 minutes"
+HOURS, QUICK_HOURS = "a night (8 to 12 hours)", "about 4 minutes"
 
 
 def tell(out: Path | None, quick: bool, images: Path | None, study: bool, seed: int) -> list[Path]:
