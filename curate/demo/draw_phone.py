@@ -68,7 +68,7 @@ def _lay_case(case: Case, to: Canvas) -> None:
 
 def _camera(case: Case, to: Canvas, x: Array, y: Array) -> None:
     w, top = case.wide, case.tall
-    places = {
+    places: dict[str, tuple[float, float, float, float, list[tuple[float, float]]]] = {
         "corner": (-0.45 * w, -top + 0.5 * w, 0.4 * w, 0.42 * w, [(-0.18, -0.18), (0.18, 0.18), (-0.18, 0.18)]),
         "bar": (0.0, -top + 0.36 * w, 0.82 * w, 0.2 * w, [(-0.55, 0), (-0.2, 0), (0.15, 0)]),
         "disc": (0.0, -top + 0.6 * w, 0.42 * w, 0.42 * w, [(-0.16, -0.12), (0.16, -0.12), (0, 0.17)]),
