@@ -37,6 +37,7 @@ class Size:
     workers: int
     minutes: str  # to expect on 2 cores, said first
     asked: int = MOST_ASKED  # pictures put before people at most
+    settings: tuple[str, ...] = ()  # of the task file, where its own do not fit
 
 
 FULL = Size(scale=1.0, label_share=0.85, recipe="cpu", workers=12, minutes="about 9 minutes")
@@ -123,8 +124,7 @@ class Story:
                     draw_market(market, seed=self.seed, scale=self.size.scale, tick=bar.update, goods=goods)
         with self.stage("scrape", "its listing pages become listings and pictures"):
             self.servers.append(start("shop", [market, "--port", str(self.shop_port())], self.out / "shop-server.log"))
-            budget = max(100, round(0.05 * self.size.asked))  # dollars; three answers about ten pictures cost 30 cents
-            settings = ("split.test=0.16", *([f"crowd.budget_usd={budget}"] if budget > 100 else []))
+            settings = ("split.test=0.16", *self.size.settings)
             self.make_workspace("--task", self.product, *(part for one in settings for part in ("--set", one)))
             self.curate("scrape", self.servers[-1].url, "--delay", "0", "--allow-private", allowed=(0, 3))
             self.curate("import", "truth", market / "truth.csv")

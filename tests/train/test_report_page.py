@@ -8,12 +8,11 @@ from typing import Any
 
 import pytest
 
+from tests.train.pages import LOOKS, Seen
 from train.report import report, write_report
 from train.run import Request, train
 
 pytestmark = pytest.mark.browser
-WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
-LOOKS = pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1200, "light")])
 
 
 @pytest.fixture
@@ -29,49 +28,26 @@ def page_file(shop: Path, ask: Callable[..., Request], tmp_path: Path) -> Path:
     return tmp_path / "report.html"
 
 
-class Seen:
-    """The page as a browser shows it, with what went wrong and what it asked for."""
-
-    def __init__(self, page: Any) -> None:
-        self.page = page
-        self.errors: list[str] = []
-        self.asked: list[str] = []
-        page.on("request", lambda request: self.asked.append(request.url))
-        page.on("pageerror", lambda error: self.errors.append(str(error)))
-        page.on("console", lambda said: self.errors.append(said.text) if said.type in ("error", "warning") else None)
-
-
 Open = Callable[..., Seen]
 
 
 @pytest.fixture
 def opened(chromium: Any, page_file: Path) -> Iterator[Open]:
     """A function that opens the report at a width, in light or dark."""
-    pages = []
+    seen: list[Seen] = []
 
-    def open_it(width: int = 1200, scheme: str = "light") -> Seen:
-        page = chromium.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
-        pages.append(page)
-        seen = Seen(page)
-        page.goto(page_file.as_uri())
-        return seen
+    def open_it(*look: Any) -> Seen:
+        seen.append(Seen(chromium, page_file, *look))
+        return seen[-1]
 
     yield open_it
-    for page in pages:
-        page.close()
+    for one in seen:
+        one.page.close()
 
 
 @LOOKS
 def test_it_fits_asks_for_nothing_and_passes_axe(opened: Open, width: int, scheme: str) -> None:
-    seen = opened(width, scheme)
-    page = seen.page
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
-    page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true })")
-    found = axe.run(page, options={"runOnly": WCAG}).response["violations"]
-    assert [(one["id"], one["impact"], one["nodes"][0]["html"]) for one in found] == []
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    assert [url for url in seen.asked if not url.startswith(("file:", "data:"))] == []
-    assert seen.errors == []
+    opened(width, scheme).is_fine()
 
 
 def test_all_tables_are_there_with_a_row_for_each_run(opened: Open) -> None:
@@ -95,23 +71,11 @@ def test_all_tables_are_there_with_a_row_for_each_run(opened: Open) -> None:
 def test_plots_are_drawn_inside_their_frames_and_their_words_are_large_enough(
     opened: Open, width: int, scheme: str
 ) -> None:
-    page = opened(width, scheme).page
-    plots = page.locator("svg.plot")
-    assert plots.count() == 3
-    assert page.locator(".chart").first.locator(".dot").count() == 4  # ResNet18, ViT twice, Semi-ViT's smaller pool
-    for plot in plots.all():
-        assert plot.get_attribute("aria-label")
-        assert plot.locator("path.line").count() >= 1
-        outside, smallest = plot.evaluate("""svg => {
-            const frame = svg.getBoundingClientRect(), words = [...svg.querySelectorAll('text')];
-            const out = [...words, ...svg.querySelectorAll('circle')].filter(one => {
-                const box = one.getBoundingClientRect();
-                return box.left < frame.left || box.right > frame.right || box.top < frame.top || box.bottom > frame.bottom;
-            });
-            return [out.map(one => one.textContent), Math.min(...words.map(one => one.getBoundingClientRect().height))];
-        }""")
-        assert outside == []
-        assert smallest >= 9, "words that nobody can read"
+    seen = opened(width, scheme)
+    assert seen.plots_are_drawn() == 3
+    assert (
+        seen.page.locator(".chart").first.locator(".dot").count() == 4
+    )  # ResNet18, ViT twice, Semi-ViT's smaller pool
 
 
 def test_every_picture_loads_and_says_what_it_is(opened: Open) -> None:

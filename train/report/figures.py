@@ -11,18 +11,20 @@ WIDTH, HEIGHT = 460, 300
 LEFT, RIGHT, TOP, BOTTOM = 52, 26, 14, 44
 
 
-class _Axes:
-    """A frame with ticks; `x` and `y` turn values into places."""
+class Axes:
+    """A frame with ticks, lines and dots, whose values become places."""
 
     def __init__(self, x: tuple[float, float], y: tuple[float, float], right: int = RIGHT) -> None:
         self._x, self._y, self._right = x, y, right
         self.parts: list[str] = []
 
     def x(self, value: float) -> float:
+        """Where a value lies from the left."""
         low, high = self._x
         return LEFT + (value - low) / (high - low) * (WIDTH - LEFT - self._right)
 
     def y(self, value: float) -> float:
+        """Where a value lies from the top."""
         low, high = self._y
         return HEIGHT - BOTTOM - (value - low) / (high - low) * (HEIGHT - TOP - BOTTOM)
 
@@ -66,7 +68,8 @@ class _Axes:
         )
 
 
-def _percent_ticks(low: float, high: float) -> list[tuple[float, str]]:
+def percent_ticks(low: float, high: float) -> list[tuple[float, str]]:
+    """Shares on an axis, six steps at most."""
     step = next(s for s in (0.01, 0.02, 0.05, 0.1, 0.2, 0.25) if (high - low) / s <= 6 or s == 0.25)
     first = math.ceil(low / step - 1e-9)
     return [(i * step, f"{i * step:.0%}") for i in range(first, math.floor(high / step + 1e-9) + 1)]
@@ -77,11 +80,11 @@ def accuracy_plot(rows: Sequence[dict[str, Any]]) -> str:
     highest = max(row["labels"] for row in rows)
     low = max(0.0, math.floor(20 * min(row["acc1_low"] for row in rows)) / 20)
     high = min(1.0, math.ceil(20 * max(row["acc1_high"] for row in rows)) / 20)
-    axes = _Axes((0, highest * 1.06), (low, high), right=88)
+    axes = Axes((0, highest * 1.06), (low, high), right=88)
     labels = sorted({row["labels"] for row in rows})
     axes.ticks(
         [(n, f"{n:,}") for n in _apart(labels, highest)],
-        _percent_ticks(low, high),
+        percent_ticks(low, high),
         "labeled pictures used",
         "Acc@1 on test",
     )
@@ -120,8 +123,8 @@ def _apart(values: Sequence[int], highest: int) -> list[int]:
 
 def reliability_plot(bins: dict[str, list[dict[str, float]]]) -> str:
     """How often a model is right against how sure it is, as trained and calibrated; the area of a dot is its pictures."""
-    axes = _Axes((0, 1), (0, 1))
-    axes.ticks(_percent_ticks(0, 1), _percent_ticks(0, 1), "confidence", "right")
+    axes = Axes((0, 1), (0, 1))
+    axes.ticks(percent_ticks(0, 1), percent_ticks(0, 1), "confidence", "right")
     axes.line([(0, 0), (1, 1)], "ideal")
     most = max(one["n"] for own in bins.values() for one in own)
     for kind, own in zip(("plain", "calm"), bins.values(), strict=True):
@@ -143,8 +146,8 @@ def coverage_plot(curve: Sequence[tuple[float, float]], marks: Sequence[dict[str
     achieved = [(m["answered"] / m["n"], m["right"] / m["answered"], m["precision"]) for m in marks if m["answered"]]
     low = max(0.0, math.floor(10 * min([p for _, p in curve] + [p for _, p, _ in achieved])) / 10)
     low = min(low, 0.9)
-    axes = _Axes((0, 1), (low, 1))
-    axes.ticks(_percent_ticks(0, 1), _percent_ticks(low, 1), "pictures answered, surest first", "right of these")
+    axes = Axes((0, 1), (low, 1))
+    axes.ticks(percent_ticks(0, 1), percent_ticks(low, 1), "pictures answered, surest first", "right of these")
     axes.line(curve, "line calm")
     for share, precision, wished in achieved:
         axes.dot(
