@@ -16,7 +16,7 @@ class Teacher:
     """
 
     def __init__(self, student: nn.Module, decay: float) -> None:
-        from timm.utils import ModelEmaV3
+        from timm.utils.model_ema import ModelEmaV3
 
         self._average = ModelEmaV3(student, decay=decay)
         self.model: nn.Module = self._average.module.requires_grad_(False)
