@@ -221,12 +221,27 @@ class Bundle:
         """Confidence per class for a wished precision; see `train.calibrate.thresholds`."""
         return thresholds(self._calibration["val"], precision)
 
+    def check_calibration(self) -> None:
+        """Raise UserError when classes, temperature or thresholds of config.json are not those of calibration.json."""
+        kept, said = self._calibration, self.ours
+        again = {f"{p:g}": self.thresholds(p) for p in PRECISIONS}
+        for what, one, other in (
+            ("classes", list(kept["val"]), said["classes"]),
+            ("temperature", kept["temperature"], said["temperature"]),
+            ("thresholds", again, said["thresholds"]),
+        ):
+            if one != other:
+                raise UserError(
+                    f"{self.folder}: {what} in config.json and calibration.json differ; copy both from the run again"
+                )
+
     @cached_property
     def _calibration(self) -> dict[str, Any]:
         path = self.folder / "calibration.json"
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            return {"temperature": found["temperature"], "val": found["val"]}
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path}: cannot be read ({error}); copy the bundle again") from error
 
     def build(self) -> nn.Module:
@@ -279,6 +294,7 @@ def verify(folder: Path, tolerance: float = TOLERANCE) -> str:
     from train.decode import decode
 
     bundle = open_bundle(folder)
+    bundle.check_calibration()
     model, views, examples = bundle.build(), bundle.views, bundle.ours["examples"]
     worst, where = 0.0, ""
     for example in examples:

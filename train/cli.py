@@ -25,7 +25,10 @@ FractionOption = Annotated[
     float, typer.Option("--label-fraction", help="Share of the train labels to use; the rest joins the unlabeled pool.")
 ]
 UnlabeledOption = Annotated[
-    str | None, typer.Option("--unlabeled", help="How much of the unlabeled pool to use: a count, or a share like 50%.")
+    str | None,
+    typer.Option(
+        "--unlabeled", help="How much of the unlabeled pool to use: a count, or a share like 50%; default: all."
+    ),
 ]
 OutOption = Annotated[
     Path | None,
@@ -35,14 +38,33 @@ RecipeOption = Annotated[
     str,
     typer.Option(
         "--recipe",
-        help="default, paper (MAE weights, non-commercial), cpu (small, minutes), cpu-quick, or a file.toml.",
+        help="default (freely licensed weights; wants a GPU), paper (MAE weights, not for commercial use), cpu (small, from "
+        "random weights, minutes), cpu-quick (seconds), or a file.toml, such as the recipe.toml of a run.",
+    ),
+]
+ResnetRecipeOption = Annotated[
+    str,
+    typer.Option(
+        "--recipe",
+        help="default, paper (the same), cpu (small, from random weights, minutes), cpu-quick (seconds), or a file.toml, such "
+        "as the recipe.toml of a run.",
     ),
 ]
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="NAME=VALUE", help="Change one number of the recipe; may be repeated."),
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="Change one number of the recipe, as in epochs=20 or model=convnext_tiny; may be repeated. A run's recipe.toml "
+        "says what each is.",
+    ),
 ]
-WeightsOption = Annotated[Path | None, typer.Option("--weights", help="Start from a .safetensors or .pth file.")]
+WeightsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--weights", help="Start from a .safetensors or .pth file of this very model; its head and a decoder are left."
+    ),
+]
 BaseOption = Annotated[
     int | None,
     typer.Option("--unlabeled-base", min=1, help="What a share is a share of: --unlabeled 300% of this many pictures."),
@@ -53,7 +75,12 @@ BudgetOption = Annotated[
 ]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of every random choice.")]
 SeedsOption = Annotated[
-    int, typer.Option("--seeds", min=1, help="Train this many seeds, from --seed on, and say mean and spread.")
+    int,
+    typer.Option(
+        "--seeds",
+        min=1,
+        help="Train this many seeds, from --seed on, a folder each (-s0, -s1, …), and say mean and spread.",
+    ),
 ]
 PicturesOption = Annotated[
     Path | None,
@@ -71,7 +98,7 @@ HoldOption = Annotated[
     ),
 ]
 HoursOption = Annotated[
-    float, typer.Option("--max-hours", help="Without a GPU, refuse a run estimated to take longer.")
+    float, typer.Option("--max-hours", help="Without a GPU, stop at once where the estimate is longer.")
 ]
 ResumeOption = Annotated[
     bool, typer.Option("--resume", help="Only go on with an unfinished run. Without it a run goes on too, or begins.")
@@ -85,7 +112,7 @@ def resnet18_command(
     manifest: ManifestOption,
     label_fraction: FractionOption = 1.0,
     out: OutOption = None,
-    recipe: RecipeOption = "default",
+    recipe: ResnetRecipeOption = "default",
     changes: SetOption = None,
     weights: WeightsOption = None,
     seed: SeedOption = 0,
@@ -122,7 +149,7 @@ def vit_command(
     log: LogOption = None,
     price_per_hour: PriceOption = None,
 ) -> None:
-    """Fine-tune a vision transformer on the labeled pictures."""
+    """Fine-tune a vision transformer, or any other timm backbone (--set model=NAME), on the labeled pictures."""
     _train(**{**locals(), "method": "vit"})
 
 
@@ -134,7 +161,10 @@ def semivit_command(
     unlabeled_base: BaseOption = None,
     budget: BudgetOption = None,
     stage1: Annotated[
-        Path | None, typer.Option("--stage1", help="Start from this vit run instead of training stage 1.")
+        Path | None,
+        typer.Option(
+            "--stage1", help="A finished vit run of the same data to start from, instead of training stage 1."
+        ),
     ] = None,
     out: OutOption = None,
     recipe: RecipeOption = "default",

@@ -83,8 +83,8 @@ class Log:
         lines = {}
         if row.get("guess_largest", 0) > 0.9:
             lines["collapse"] = (
-                f"warning: {row['guess_largest']:.0%} of the teacher's guesses are one class (step {row['step']}): it is "
-                "collapsing; try a lower --set lambda_u or more labels"
+                f"warning: {row['guess_largest']:.0%} of the teacher's guesses are one class (step {row['step']}): unless as "
+                "many of your pictures are, it is collapsing; try a lower --set lambda_u or more labels"
             )
         if row.get("sure", 1) < 0.02:
             lines["unsure"] = (

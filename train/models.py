@@ -16,7 +16,8 @@ from torch import nn
 from schemas import packaged_weights
 from schemas.errors import UserError
 from schemas.hub import hub_answers
-from train.recipe import Masked, Recipe, model_arguments
+from train.recipe import Masked, Recipe
+from train.recipe_changes import model_arguments
 from train.weights import may_be_here, no_weights
 
 
@@ -101,7 +102,7 @@ def _license(published: Any, weights: Path | None) -> str:
 
 def _arguments(recipe: Recipe | Masked, n_classes: int) -> dict[str, Any]:
     """What timm.create_model is asked for. A model that does not know its picture size or drop-path is not asked."""
-    arguments = model_arguments(recipe) | {"num_classes": n_classes}
+    arguments = model_arguments(recipe.model_args) | {"num_classes": n_classes}
     if recipe.drop_path:
         arguments["drop_path_rate"] = recipe.drop_path
     if recipe.pool:

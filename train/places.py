@@ -75,7 +75,7 @@ def _folder_items(folder: Path) -> Items:
         path.relative_to(folder)
         for path in folder.rglob("*")
         if path.suffix.lower() in ENDINGS
-        and path.is_file()
+        and (path.is_file() or (path.is_symlink() and not path.exists()))  # a link to nowhere is said, not passed over
         and not any(p.startswith(".") for p in path.relative_to(folder).parts)
     )
     if not found:

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -54,6 +56,29 @@ def test_verify_runs_the_ten_pictures(bundle: Path) -> None:
     said = verify(bundle)
     assert "10 pictures, largest difference of a probability" in said
     assert said.endswith("as expected")
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "said"),
+    [
+        ("config.json", lambda found: found["consenso"]["classes"].reverse(), "classes"),
+        ("config.json", lambda found: found["consenso"].update(temperature=3.0), "temperature"),
+        ("config.json", lambda found: found["consenso"]["thresholds"]["0.9"].update(red=0.01), "thresholds"),
+        (
+            "calibration.json",
+            lambda found: found["val"]["red"].update(confidence=[0.9] * 99, right=[1] * 99),
+            "thresholds",
+        ),
+    ],
+)
+def test_verify_finds_what_was_changed_beside_the_weights(
+    bundle: Path, name: str, change: Callable[[Any], None], said: str
+) -> None:
+    found = json.loads((bundle / name).read_text())
+    change(found)
+    (bundle / name).write_text(json.dumps(found))
+    with pytest.raises(UserError, match=f"{said} in config.json and calibration.json differ"):
+        verify(bundle)
 
 
 @pytest.mark.parametrize("where", ["weights", "picture", "expected"])

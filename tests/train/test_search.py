@@ -16,7 +16,8 @@ import pytest
 from schemas.errors import UserError
 from train.recipe import recipe_for
 from train.request import Request, for_search
-from train.search import Axis, parse_axis, search, space_around
+from train.search import search
+from train.search_space import Axis, parse_axis, space_around
 
 optuna = pytest.importorskip("optuna", reason="pip install 'consenso[tune]'")
 

@@ -48,7 +48,9 @@ def predict_command(
     ] = False,
     precision: Annotated[
         float | None,
-        typer.Option("--precision", help="With --listings: abstain where val says that fewer answers would be right."),
+        typer.Option(
+            "--precision", help="With --listings: 0.95 abstains where val says that fewer than 95 % would be right."
+        ),
     ] = None,
     folds: Annotated[
         int | None,

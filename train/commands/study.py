@@ -42,7 +42,9 @@ def study_command(
 def pretrain_command(
     manifest: Annotated[Path, typer.Option("--manifest", "-m", help="The data set, e.g. apron.parquet.")],
     out: Annotated[Path | None, typer.Option("--out", help="Run folder; default: in the workspace's runs.")] = None,
-    recipe: Annotated[str, typer.Option("--recipe", help="default, cpu (small, minutes), or a file.toml.")] = "default",
+    recipe: Annotated[
+        str, typer.Option("--recipe", help="default (wants a GPU), cpu (small, minutes), or a file.toml.")
+    ] = "default",
     changes: Annotated[
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change one number; may be repeated.")
     ] = None,
@@ -91,12 +93,17 @@ def search_command(
     space: Annotated[
         list[str] | None,
         typer.Option(
-            "--space", metavar="NAME=LOW..HIGH[:log]", help="Search these (or NAME=A|B) instead; may be repeated."
+            "--space",
+            metavar="NAME=LOW..HIGH[:log]",
+            help="Search these instead of the usual ones, as in base_lr=1e-4..1e-2:log or mu=3|5|7; may be repeated.",
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder; default: in the workspace's runs.")] = None,
     storage: Annotated[
-        str | None, typer.Option("--storage", help="Database of the trials; default: sqlite in the folder.")
+        str | None,
+        typer.Option(
+            "--storage", help="Database of the trials, as in postgresql://HOST/NAME; default: sqlite in the folder."
+        ),
     ] = None,
     recipe: Annotated[
         str, typer.Option("--recipe", help="What the search is around: a name or a file.toml.")
