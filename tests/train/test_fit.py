@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -88,6 +88,12 @@ def test_more_classes_than_labels_and_a_pool_smaller_than_a_batch_still_train(ma
     record = train(ask(path, "semivit", "epochs=2", "semi_steps=2", "batch_size=64", "semi_batch=64", "mu=5"))
     assert record["counts"] == {"labeled": 4, "unlabeled": 4, "val": 4, "test": 4}
     assert record["test"]["acc5"] is None  # four classes: the best five are all there are
+
+
+def test_weights_that_the_last_step_breaks_are_named_before_they_are_judged(tmp_path: Path) -> None:
+    step = Said(nn.Linear(2, 2))
+    with pytest.raises(UserError, match=r"weight \(2 of the weights\) is no longer a number after step 1"):
+        fit(step.student, step, replace(stage(1), lr=float("inf")), None, tmp_path / "c.pt", "x")
 
 
 def test_the_schedule_is_timms_cosine_step_by_step() -> None:
