@@ -59,16 +59,33 @@ class Log:
         bad = [name for name, value in sums.items() if name != "loss" and not math.isfinite(value)]
         bad = bad or [name for name, value in sums.items() if not math.isfinite(value)]
         if bad:
-            broken = [name for name, value in self._student.named_parameters() if not torch.isfinite(value).all()]
+            broken = self._broken()
             where = f"so is {broken[0]} ({len(broken)} of the weights)" if broken else "the weights still are numbers"
             raise UserError(
-                f"{self._stage.name}: {bad[0]} is no longer a number before step {step}, {where}; the learning rate "
-                f"({self._stage.lr:g}) is probably too high: try half with --set, or --set clip_grad=1"
+                f"{self._stage.name}: {bad[0]} is no longer a number before step {step}, {where}; {self._advice}"
             )
 
+    @property
+    def _advice(self) -> str:
+        return f"the learning rate ({self._stage.lr:g}) is probably too high: try half with --set, or --set clip_grad=1"
+
+    def _broken(self) -> list[str]:
+        """The weights that are no numbers any more."""
+        known = dict(self._student.named_parameters())
+        fine = torch.stack([torch.isfinite(value).all() for value in known.values()]).tolist()
+        return [name for name, good in zip(known, fine, strict=True) if not good]
+
     def read(self, step: int) -> dict[str, float]:
-        """The means since the last reading, over all processes; then it begins anew."""
+        """The means since the last reading, over all processes; then it begins anew.
+
+        Read before val is looked at: the last step can break the weights after a loss that still was a number.
+        """
         self.check(step)
+        if broken := self._broken():
+            raise UserError(
+                f"{self._stage.name}: {broken[0]} ({len(broken)} of the weights) is no longer a number after step {step}; "
+                f"{self._advice}"
+            )
         row = {name: ranks.share(float(value)) / self._n for name, value in self._sums.items()}
         self._guesses = ranks.share(self._guesses)
         if self._guesses is not None:

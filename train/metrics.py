@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from schemas.errors import UserError
 from schemas.interval import wilson
 
 
@@ -82,8 +83,13 @@ def judge_groups(
 
 
 def cross_entropy(probs: np.ndarray, truth: np.ndarray) -> float:
-    """Mean of -log of the true class's probability, in nats."""
+    """Mean of -log of the true class's probability, in nats. Raises UserError where the model gave what is no number."""
     own = probs[np.arange(len(truth)), truth].astype(np.float64)
+    if np.isnan(own).any():
+        raise UserError(
+            "the model answers with what is no number: its weights have exploded; the learning rate is probably too high: try "
+            "half with --set, or --set clip_grad=1"
+        )
     return float(-np.log(np.clip(own, 1e-12, None)).mean())
 
 

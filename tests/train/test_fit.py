@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from schemas.errors import UserError
-from train.fit import Stage, fit
+from train.fit import Stage, fit, learning_rate
 from train.run import Request, train
 from train.steps import Loss
 
@@ -107,3 +107,23 @@ def test_more_classes_than_labels_and_a_pool_smaller_than_a_batch_still_train(ma
     record = train(ask(path, "semivit", "epochs=2", "semi_steps=2", "batch_size=64", "semi_batch=64", "mu=5"))
     assert record["counts"] == {"labeled": 4, "unlabeled": 4, "val": 4, "test": 4}
     assert record["test"]["acc5"] is None  # four classes: the best five are all there are
+
+
+def test_weights_that_the_last_step_breaks_are_named_before_they_are_judged(tmp_path: Path) -> None:
+    step = Said(nn.Linear(2, 2))
+    with pytest.raises(UserError, match=r"weight \(2 of the weights\) is no longer a number after step 1"):
+        fit(step.student, step, replace(stage(1), lr=float("inf")), None, tmp_path / "c.pt", "x")
+
+
+def test_the_schedule_is_timms_cosine_step_by_step() -> None:
+    from timm.scheduler import CosineLRScheduler
+
+    ours = Stage("train", 50, 8, 0.01, 1e-5, 0.0, 1.0, 0.999, None, 2, 4)
+    optimizer = torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=ours.lr)
+    timms = CosineLRScheduler(
+        optimizer, t_initial=ours.steps - ours.warmup, lr_min=ours.min_lr, warmup_t=ours.warmup, warmup_lr_init=0,
+        warmup_prefix=True, t_in_epochs=False,
+    )  # fmt: skip
+    for step in range(ours.steps):
+        timms.step_update(step)
+        assert optimizer.param_groups[0]["lr"] == pytest.approx(learning_rate(step, ours), abs=1e-9), step

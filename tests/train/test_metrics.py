@@ -3,8 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from schemas.errors import UserError
 from schemas.interval import wilson
-from train.metrics import calibration_error, judge, judge_groups, paired_test
+from train.metrics import calibration_error, cross_entropy, judge, judge_groups, paired_test
 
 THREE = ["a", "b", "c"]
 
@@ -67,3 +68,8 @@ def test_a_picture_counts_in_each_of_its_groups() -> None:
     found = judge_groups(probs, truth, [["m", "n"], ["n"], None], ["m", "n", "o"])
     assert [(row["label"], row["right"], row["n"]) for row in found] == [("m", 1, 1), ("n", 1, 2), ("o", 1, 1)]
     assert (found[1]["low"], found[1]["high"]) == wilson(1, 2)
+
+
+def test_probabilities_that_are_no_numbers_are_a_line() -> None:
+    with pytest.raises(UserError, match="weights have exploded"):
+        cross_entropy(np.array([[np.nan, np.nan]]), np.array([0]))
