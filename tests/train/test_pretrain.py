@@ -46,6 +46,8 @@ def test_the_loss_falls_and_the_weights_start_a_vit_whose_decoder_is_left(make_m
     losses = [row["loss"] for row in json.loads((folder / "curve.json").read_text())["pretrain"]]
     assert losses[-1] < 0.5 * losses[0]
     assert (record["counts"]["pictures"], record["test_reads"]) == (36 + 24, 0)
+    assert (record["usage"]["starts"], record["usage"]["pictures_per_second"] > 0) == (1, True)
+    assert not (folder / "usage.json").exists()
     saved = load_file(folder / "model.safetensors")
     assert any(name.startswith("decoder_") for name in saved)
     recipe = recipe_for("vit", "default", [*ask(path, "vit").changes, "pretrained=true"])
