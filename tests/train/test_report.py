@@ -247,6 +247,14 @@ def test_a_model_that_looks_at_one_corner_is_seen_to() -> None:
     assert heat[14:, 14:].max() < 0.05
 
 
+def test_a_model_that_remembers_its_biases_can_be_asked_twice() -> None:
+    import timm
+
+    model = timm.create_model("levit_128s", num_classes=3, img_size=64).eval()
+    first, again = (saliency(model, torch.zeros(1, 3, 64, 64)) for _ in range(2))
+    assert np.array_equal(first, again)
+
+
 def test_names_in_the_accuracy_plot_do_not_lie_on_each_other() -> None:
     rows = [
         {"method": m, "name": m, "labels": n, "unlabeled": 0, "acc1": 0.8, "acc1_low": 0.78, "acc1_high": 0.82}

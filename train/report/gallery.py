@@ -96,8 +96,10 @@ def looks(bundle: Bundle, shown: Shown, rows: Sequence[Mapping[str, Any]]) -> li
 def saliency(model: nn.Module, x: Tensor) -> np.ndarray:
     """How much each place decides the model's answer, 0 to 1: SmoothGrad (arXiv 1706.03825) of the answer's log-probability.
 
-    The mean size of the gradient over noisy copies of one picture [1, 3, S, S]. Works for any network. [S, S]
+    The mean size of the gradient over noisy copies of one picture [1, 3, S, S]. Works for any network; its weights are frozen.
+    [S, S]
     """
+    model.requires_grad_(False)  # LeViT keeps what it makes of its weights for the next picture, with its graph
     noise = torch.randn(COPIES, *x.shape[1:], generator=torch.Generator().manual_seed(0))
     copies = (x + NOISE * noise).requires_grad_(True)
     with torch.enable_grad():
