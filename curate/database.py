@@ -8,6 +8,7 @@ synchronous=FULL costs about a tenth and keeps what a client was told across a p
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,12 +33,26 @@ def connect(path: Path | str) -> sqlite3.Connection:
 def _prepare(connection: sqlite3.Connection, path: Path | str) -> None:
     try:
         connection.execute(f"PRAGMA busy_timeout={BUSY_MS}")
-        connection.execute("PRAGMA journal_mode=WAL")
+        _use_wal(connection)
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA foreign_keys=ON")
     except sqlite3.DatabaseError as error:
         connection.close()
         raise UserError(f"{path}: cannot be opened as a database ({error}). Is it another kind of file?") from error
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Several may open a new database at once: whoever changes its mode second is told "locked" without any patience."""
+    give_up = time.monotonic() + BUSY_MS / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > give_up:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 @contextmanager

@@ -82,6 +82,26 @@ def test_every_connection_is_wal_full_and_patient(tmp_path: Path) -> None:
     assert pragmas == {"journal_mode": "wal", "synchronous": 2, "busy_timeout": 30_000}
 
 
+def test_whoever_opens_a_new_database_second_waits_for_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite says "locked" at once, without any patience, while somebody writes to a database that is not yet in WAL mode."""
+    first = sqlite3.connect(tmp_path / "new.db", isolation_level=None)
+    first.execute("BEGIN IMMEDIATE")
+    first.execute("CREATE TABLE made (x)")
+    waited = []
+
+    def until_it_is_done(seconds: float) -> None:
+        waited.append(seconds)
+        first.execute("COMMIT")
+
+    monkeypatch.setattr("curate.database.time.sleep", until_it_is_done)
+    second = connect(tmp_path / "new.db")
+    assert len(waited) == 1
+    assert second.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+    assert second.execute("SELECT count(*) FROM made").fetchone()[0] == 0
+
+
 def test_a_reader_does_not_wait_for_a_writer(tmp_path: Path) -> None:
     path = tmp_path / "counter.db"
     writer = connect(path)

@@ -81,7 +81,9 @@ def test_a_whole_semi_supervised_step_reads_nothing_back_and_waits_for_no_copy(m
     views = Views(recipe, (0.5,) * 3, (0.5,) * 3)
     pictures = Elsewhere(np.full((30, 2), 40), {})
     labeled = Labeled(pictures, np.arange(8), torch.arange(8) % 5, views, 5, META, Shuffled(8, 8, 0))
-    step = SemiStep(student, Teacher(student, 0.9), labeled, np.arange(8, 30), Shuffled(22, 20, 1), recipe, seed=0)
+    teacher = Teacher(Linear(), 0.9)  # timm makes a generator for it, which `meta` has none of
+    teacher.model.to(META)
+    step = SemiStep(student, teacher, labeled, np.arange(8, 30), Shuffled(22, 20, 1), recipe, seed=0)
     constants_are_there(views)
     with watched() as waits:
         for number in range(3):
