@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from itertools import chain, islice
-from multiprocessing import get_context
+from multiprocessing import forkserver, get_context, resource_tracker
 from typing import Any, Literal, TypeVar
 
 from schemas.errors import UserError
@@ -112,11 +112,25 @@ def _to_the_end(run: Callable[[Batches[J]], Iterator[tuple[int, R]]], batches: B
                 ) from died
 
 
+def fork_server(*preload: str) -> Any:
+    """The context of a pool whose processes never hear Ctrl-C, not even while they start: their traceback would be shown.
+
+    The modules are imported once, not once a process. A plain fork hangs when the parent has used torch, polars or daft.
+    """
+    context = get_context("forkserver")
+    context.set_forkserver_preload(list(preload))
+    resource_tracker.ensure_running()  # it is part of the server's start, and would let Ctrl-C through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited by what is started now
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return context
+
+
 def _over_pool(work: Callable[[Sequence[J]], R], batches: Batches[J]) -> Iterator[tuple[int, R]]:
     """The batches' numbers and results, from as many processes as there are cores."""
-    context = get_context("forkserver")  # a plain fork hangs when the parent has used torch, polars or daft
-    context.set_forkserver_preload([_module(work)])  # imported once, not once a process
-    pool = ProcessPoolExecutor(cores(), context, _begin)
+    pool = ProcessPoolExecutor(cores(), fork_server(_module(work)), _begin)
     waiting = iter(batches)
     try:
         running: dict[Future[R], int] = {}

@@ -16,8 +16,9 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import connection, get_context, parent_process
+from multiprocessing import connection, parent_process
 
+from schemas.engine import fork_server
 from schemas.pack import Format
 from schemas.picture import TooManyPixels, as_seen, open_picture, reuse_memory, upright_size
 from schemas.storage import overlapped, read_place, threads_for
@@ -130,10 +131,9 @@ def made_small(jobs: Sequence[Job], form: Format, workers: int) -> Iterator[Iter
         reuse_memory()
         yield (small for chunk in chunks for small in shrink_files(chunk, form))
         return
-    # forkserver: a plain fork hangs when the parent has used torch, polars or daft
-    context = get_context("forkserver")
-    context.set_forkserver_preload(["__main__", "curate.dataset.shrink", "PIL.JpegImagePlugin"])  # once, not in each
-    pool = ProcessPoolExecutor(workers, context, begin_worker)
+    pool = ProcessPoolExecutor(
+        workers, fork_server("__main__", "curate.dataset.shrink", "PIL.JpegImagePlugin"), begin_worker
+    )
     try:
         yield _in_order(pool, chunks, form, 4 * workers)
     finally:

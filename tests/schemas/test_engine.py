@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,7 +19,7 @@ from typer.testing import CliRunner
 
 from curate.cli import app
 from curate.workspace import Workspace
-from schemas.engine import POOL, Engine, each
+from schemas.engine import POOL, Engine, each, fork_server
 from schemas.errors import UserError
 
 needs_daft = pytest.mark.skipif(not find_spec("daft"), reason="the extra `scale` (Daft) is not installed")
@@ -141,3 +142,10 @@ def test_check_over_daft_writes_what_check_alone_writes(workspace: Workspace, ro
         tables.append(PICTURES.read(workspace.table("pictures")))
     assert tables[0].equals(tables[1])
     assert tables[0]["dropped"].str.startswith("broken").sum() == 2  # one of the sample is broken too
+
+
+def test_processes_of_a_pool_never_hear_ctrl_c_not_even_while_they_start() -> None:
+    """Before the work's own first line could say so: a traceback of an import would be shown to whoever pressed it."""
+    with ProcessPoolExecutor(1, fork_server()) as pool:
+        assert signal.SIGINT in pool.submit(signal.pthread_sigmask, signal.SIG_BLOCK, set()).result()
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, set())

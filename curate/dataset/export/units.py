@@ -7,7 +7,6 @@ import json
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import pyarrow as pa
 
 from curate.dataset.export.choose import Chosen
 from curate.dataset.export.place import UNITS, WORKERS, Place, put
-from schemas.engine import cores
+from schemas.engine import cores, fork_server
 from schemas.errors import Interrupted
 from schemas.progress import progress
 
@@ -95,8 +94,7 @@ def _results(jobs: Iterator[Job], work: Callable[[Job], Record], place: Place, p
     if processes < 2:
         yield from map(work, jobs)
         return
-    # forkserver: a plain fork hangs when the parent has used torch, polars or daft
-    with get_context("forkserver").Pool(processes, _begin, (place.part / WORKERS,)) as pool:
+    with fork_server().Pool(processes, _begin, (place.part / WORKERS,)) as pool:
         yield from pool.imap(work, jobs)
 
 
