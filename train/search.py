@@ -163,12 +163,23 @@ def _counted(study: Any, out: Path) -> int:
     for trial in study.get_trials(deepcopy=False):
         state = trial.state.name
         if state == "RUNNING" and not _lives(out, trial.user_attrs.get("worker")):
-            study.tell(trial.number, state=type(trial.state).FAIL)
-            study.enqueue_trial(trial.params)
-            _say(f"trial {trial.number} was left by a process that is gone: it is tried again")
+            if _gave_up(study, trial):
+                study.enqueue_trial(trial.params)
+                _say(f"trial {trial.number} was left by a process that is gone: it is tried again")
         elif state in ("COMPLETE", "PRUNED", "RUNNING") or "failed" in trial.user_attrs:
             counted += 1
     return counted
+
+
+def _gave_up(study: Any, trial: Any) -> bool:
+    """Mark a dead process's trial as failed; False where another worker, who saw it at the same time, was quicker."""
+    from optuna.exceptions import UpdateFinishedTrialError
+
+    try:
+        study.tell(trial.number, state=type(trial.state).FAIL)
+    except (UpdateFinishedTrialError, ValueError):  # found finished before, or while, it is written
+        return False
+    return True
 
 
 @contextmanager

@@ -16,7 +16,7 @@ import pytest
 from schemas.errors import UserError
 from train.recipe import recipe_for
 from train.request import Request, for_search
-from train.search import search
+from train.search import _counted, search
 from train.search_space import Axis, parse_axis, space_around
 
 optuna = pytest.importorskip("optuna", reason="pip install 'consenso[tune]'")
@@ -137,6 +137,27 @@ def test_two_workers_share_a_search_and_the_trial_of_a_killed_one_is_tried_again
     again = [trial for trial in found if trial.params == lost.params and trial.number != lost.number]
     assert again[0].state.name == "COMPLETE"
     assert len({trial.user_attrs["worker"] for trial in found}) == 3
+
+
+@pytest.mark.parametrize("quicker", ["before", "meanwhile"])
+def test_a_dead_workers_trial_is_given_back_once_when_two_see_it_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quicker: str
+) -> None:
+    url = f"sqlite:///{tmp_path / 'search.db'}"
+    one = optuna.create_study(study_name="s", storage=url)
+    lost = one.ask({"smoothing": optuna.distributions.FloatDistribution(0, 1)})
+    lost.set_user_attr("worker", "gone")
+    two = optuna.load_study(study_name="s", storage=url)
+    seen = two.get_trials()
+    monkeypatch.setattr(two, "get_trials", lambda **_: seen)  # as they were when both looked
+    if quicker == "meanwhile":
+        tell = two.tell
+        monkeypatch.setattr(two, "tell", lambda *a, **k: (_counted(one, tmp_path), tell(*a, **k)))
+    else:
+        _counted(one, tmp_path)
+    _counted(two, tmp_path)
+    states = [trial.state.name for trial in optuna.load_study(study_name="s", storage=url).trials]
+    assert states == ["FAIL", "WAITING"]
 
 
 def test_the_default_space_holds_the_recipe_and_lies_within_what_can_be_trained() -> None:
