@@ -15,7 +15,6 @@ import socket
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
@@ -142,11 +141,12 @@ def _over_pool(work: Callable[[Sequence[J]], R], batches: Batches[J]) -> Iterato
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 number = running.pop(future)
                 yield number, future.result()
-    except BrokenProcessPool as error:
-        raise _Died("a process ended suddenly") from error
-    except BaseException:  # Ctrl-C, or a step that failed: nobody waits for the others
+    except BaseException as error:  # a death, Ctrl-C, or a step that failed: nobody waits for the others
+        # After a death too: the pool ends the processes it knows, and Python 3.11 would wait forever for one being started then.
         for process in list((pool._processes or {}).values()):  # Python 3.14 calls this pool.terminate_workers()
             process.terminate()
+        if isinstance(error, Exception) and pool._broken:  # a start that finds its queues closed fails in its own way
+            raise _Died("a process ended suddenly") from error
         raise
     finally:
         pool.shutdown(cancel_futures=True)

@@ -7,10 +7,16 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import _ExecutorManagerThread as Thread
 from contextlib import suppress
 from importlib.util import find_spec
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -80,6 +86,75 @@ def test_the_jobs_of_a_killed_process_are_done_again(engine: Engine, tmp_path: P
 def test_a_job_that_kills_every_process_is_given_up_aloud(engine: Engine) -> None:
     with pytest.raises(UserError, match=r"were killed 3 times in a row, .* is there too little memory"):
         list(each(dies, range(200), engine, small=0, batch=4))
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="a lock of the pool forbids it since Python 3.12")
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_process_that_starts_while_another_dies_is_ended_too(
+    monkeypatch: pytest.MonkeyPatch, moment: str, tmp_path: Path
+) -> None:
+    """Python 3.11's pool waits for it forever, or its start fails because the queues are closed by then."""
+    inside: Any = ProcessPoolExecutor
+    submit, spawn, start, end = inside.submit, inside._spawn_process, ForkServerProcess.start, Thread.terminate_broken
+    pools: list[Any] = []
+    started: list[ForkServerProcess] = []
+    death, second = threading.Event(), threading.Event()
+
+    def submits(pool: Any, *work: Any) -> Any:
+        if pool._processes:
+            (tmp_path / "die").touch()
+            assert death.wait(20)
+        return submit(pool, *work)
+
+    def ends(thread: Any, cause: Any) -> None:  # the pool has found out, and has not said so yet
+        death.set()
+        assert second.wait(20)
+        end(thread, cause)
+
+    def spawns(pool: Any) -> None:
+        if not pool._processes:
+            pools.append(pool)
+            death.clear()
+            second.clear()
+        spawn(pool)
+
+    def starts(process: ForkServerProcess) -> None:
+        first = not pools[-1]._processes
+        if first or moment == "after":
+            start(process)
+            started.append(process)
+        if not first:
+            second.set()
+            assert until(lambda: pools[-1]._call_queue._reader.closed)  # the pool has ended those it knew
+            if moment == "before":
+                start(process)
+
+    monkeypatch.setattr(inside, "submit", submits)
+    monkeypatch.setattr(inside, "_spawn_process", spawns)
+    monkeypatch.setattr(Thread, "terminate_broken", ends)
+    monkeypatch.setattr(ForkServerProcess, "start", starts)
+    with pytest.raises(UserError, match="were killed 3 times in a row"):
+        list(each(dies_when_told, [tmp_path / "die", tmp_path / "live"], small=0, batch=1))
+    assert len(started) == (3 if moment == "before" else 6)
+    for process in started:
+        process.join(20)
+        assert process.exitcode
+
+
+def dies_when_told(job: Path) -> str:
+    if job.name == "die":
+        assert until(job.exists)
+        os.kill(os.getpid(), signal.SIGKILL)
+    return job.name
+
+
+def until(holds: Callable[[], bool], seconds: float = 20) -> bool:
+    """Whether it came to hold in time."""
+    end = time.monotonic() + seconds
+    while not holds() and time.monotonic() < end:
+        time.sleep(0.005)
+    return holds()
 
 
 @pytest.mark.parametrize("engine", ENGINES)
