@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from train.augment import Batch, Views, _boxes_to_erase, padded
+from train.augment import Batch, Views, padded
 from train.data import Shuffled
 from train.pictures import Pictures
 from train.recipe import SemiSupervised, recipe_for
@@ -73,7 +73,7 @@ def watched() -> Iterator[Waits]:
 
 @pytest.mark.parametrize("mix", ["mixup=0.8", "mixup=0"])
 def test_a_whole_semi_supervised_step_reads_nothing_back_and_waits_for_no_copy(mix: str) -> None:
-    # noise of erased boxes comes from a generator of the device, which `meta` has none of: see the next test
+    # noise of erased boxes comes from a generator of the device, which `meta` has none of
     changes = ["image_size=32", "drop_path=0", "pretrained=false", "erase=0", "recolor=0.5", "cutmix=1", mix]
     recipe = recipe_for("semivit", "default", changes)
     assert isinstance(recipe, SemiSupervised)
@@ -88,14 +88,6 @@ def test_a_whole_semi_supervised_step_reads_nothing_back_and_waits_for_no_copy(m
     with watched() as waits:
         for number in range(3):
             step(number).total.backward()
-    assert waits.found == []
-
-
-def test_boxes_to_erase_are_drawn_without_waiting() -> None:
-    x = torch.empty(6, 3, 32, 32, device=META)
-    with watched() as waits:
-        box, _ = _boxes_to_erase(x, 0.5, torch.Generator().manual_seed(0))
-    assert box.device == META
     assert waits.found == []
 
 
