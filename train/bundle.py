@@ -27,11 +27,11 @@ from torch import nn
 from schemas.errors import UserError
 from schemas.files import write_bytes, write_text
 from train.augment import Batch, Views, padded
-from train.calibrate import PRECISIONS, at_temperature, fit_temperature, points, thresholds
 from train.checkpoint import save_weights
-from train.metrics import calibration_error, cross_entropy
+from train.feed.pictures import Pictures
+from train.judge.calibrate import PRECISIONS, at_temperature, fit_temperature, points, thresholds
+from train.judge.metrics import calibration_error, cross_entropy
 from train.models import ModelFacts
-from train.pictures import Pictures
 from train.recipe import Recipe, Supervised
 
 FORMAT = 1
@@ -218,7 +218,7 @@ class Bundle:
         return Views(recipe, tuple(asked["mean"]), tuple(asked["std"]))
 
     def thresholds(self, precision: float) -> dict[str, float | None]:
-        """Confidence per class for a wished precision; see `train.calibrate.thresholds`."""
+        """Confidence per class for a wished precision; see `train.judge.calibrate.thresholds`."""
         return thresholds(self._calibration["val"], precision)
 
     def check_calibration(self) -> None:
@@ -291,7 +291,7 @@ def open_bundle(folder: Path) -> Bundle:
 
 def verify(folder: Path, tolerance: float = TOLERANCE) -> str:
     """Run the bundle on its own pictures; one line about the largest difference. UserError when it is above `tolerance`."""
-    from train.decode import decode
+    from train.feed.decode import decode
 
     bundle = open_bundle(folder)
     bundle.check_calibration()

@@ -14,8 +14,8 @@ from torch import nn
 
 from train.augment import Views
 from train.data import Shuffled
+from train.feed.pictures import InMemory
 from train.fit import Stage, make_optimizer, update
-from train.pictures import InMemory
 from train.recipe import Recipe, SemiSupervised
 from train.stages import stages_of
 from train.steps import Labeled, SemiStep, SupervisedStep

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from schemas.errors import UserError
 from train.augment import padded
 from train.bundle import FILES, Bundle, open_bundle
-from train.decode import decode
+from train.feed.decode import decode
 
 CLOSE = 1e-4  # of a probability, and of a logit in proportion to the largest one
 Outputs = tuple[np.ndarray, np.ndarray]  # logits and probs, [n, K] each

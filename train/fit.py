@@ -21,11 +21,11 @@ from train import ranks
 from train.account import Account
 from train.augment import Views
 from train.checkpoint import load_checkpoint, save_checkpoint
-from train.feed import in_turn
+from train.feed.ahead import in_turn
+from train.feed.pictures import Pictures
+from train.judge.metrics import cross_entropy
 from train.log import Log
-from train.metrics import cross_entropy
 from train.models import parameter_groups
-from train.pictures import Pictures
 from train.ranks import stop_requests
 from train.steps import Loss
 from train.teacher import Teacher
@@ -275,7 +275,7 @@ def _sum(losses: list[Loss]) -> Loss:
     """The parts of a step as one."""
     parts = {name: torch.stack([loss.parts[name] for loss in losses]).sum() for name in losses[0].parts}
     guesses = [loss.guesses for loss in losses if loss.guesses is not None]
-    return Loss(sum(loss.total.detach() for loss in losses), parts, sum(guesses) if guesses else None)  # type: ignore[arg-type]
+    return Loss(sum(loss.total.detach() for loss in losses), parts, sum(guesses) if guesses else None, losses[0].labels)  # type: ignore[arg-type]
 
 
 def uses_bf16(precision: str, device: str) -> bool:

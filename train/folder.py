@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from schemas.errors import UserError
-from train import ranks
 
 
 class Busy(UserError):
@@ -43,6 +42,8 @@ def state_of(folder: Path) -> str:
 @contextmanager
 def run_folder(folder: Path, fresh: bool, resume: bool = False) -> Iterator[Path]:
     """The run folder, made and held for this process alone; of several that train one run, by the leader for all."""
+    from train import ranks  # torch is not needed to look into a folder
+
     if not ranks.leads():
         yield folder
         return

@@ -23,6 +23,7 @@ class Log:
         self._stage, self._student = stage, student
         self._sums: dict[str, Tensor] = {}
         self._guesses: Tensor | None = None
+        self._labels: Tensor | None = None
         self._n = 0
         self._warned: set[str] = set()
 
@@ -43,6 +44,7 @@ class Log:
             self._sums[name] = self._sums[name].to(value.device) + value if name in self._sums else value
         if (new := loss.guesses) is not None:
             self._guesses = new if self._guesses is None else self._guesses.to(new.device) + new
+        self._labels = loss.labels
         self._n += 1
 
     def join(self) -> None:
@@ -92,16 +94,19 @@ class Log:
             shares = self._guesses.double() / self._guesses.sum()
             row["guess_entropy"] = float(-(shares * shares.clamp(min=1e-12).log()).sum() / math.log(len(shares)))
             row["guess_largest"] = float(shares.max())
+            if self._labels is not None:
+                row["guess_largest_labels"] = float(self._labels[int(shares.argmax())])
         self._sums, self._guesses, self._n = {}, None, 0
         return row
 
     def warnings(self, row: dict[str, Any]) -> list[str]:
-        """Each said once: a teacher that guesses one class, a teacher that is never sure."""
+        """Each said once: a teacher that guesses one class as the labels do not, a teacher that is never sure."""
         lines = {}
-        if row.get("guess_largest", 0) > 0.9:
+        guessed, labeled = row.get("guess_largest", 0), row.get("guess_largest_labels", 0)
+        if guessed > 0.9 and 1 - guessed < (1 - labeled) / 3:
             lines["collapse"] = (
-                f"warning: {row['guess_largest']:.0%} of the teacher's guesses are one class (step {row['step']}): unless as "
-                "many of your pictures are, it is collapsing; try a lower --set lambda_u or more labels"
+                f"warning: {guessed:.0%} of the teacher's guesses are one class, of the labels {labeled:.0%} "
+                f"(step {row['step']}): it is collapsing; try a lower --set lambda_u or more labels"
             )
         if row.get("sure", 1) < 0.02:
             lines["unsure"] = (

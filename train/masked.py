@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from schemas.errors import UserError
 from train.augment import Views
 from train.data import Shuffled
-from train.feed import Feed
-from train.pictures import Pictures
+from train.feed.ahead import Feed
+from train.feed.pictures import Pictures
 from train.recipe import Masked
 from train.steps import Loss, seeded
 from train.transfer import moved

@@ -49,7 +49,7 @@ def build_model(
     if weights is not None and not weights.is_file():
         raise UserError(f"--weights {weights}: no such file")
     wants_published = recipe.pretrained and weights is None
-    package = packaged_weights.find_file() if wants_published and recipe.model == packaged_weights.MODEL else None
+    package = packaged_weights.find_file(recipe.model) if wants_published else None
     if wants_published and package is None and not hub_answers():
         _stay_offline()
         if not may_be_here(recipe.model):  # before a model of some hundred million numbers is made: that takes seconds

@@ -31,10 +31,10 @@ from train.checkpoint import save_weights
 from train.data import Shuffled, check_source, picture_source
 from train.device import choose_device, on_device
 from train.estimate import in_words
+from train.feed.hold import choose_hold, describe_hold
+from train.feed.load import load_pictures
 from train.fit import Fitted, Stage, fit, make_optimizer, update
 from train.folder import finished, run_folder, says_full_disk
-from train.hold import choose_hold, describe_hold
-from train.load import load_pictures
 from train.masked import MaskedAutoencoder, MaskedStep
 from train.models import build_model
 from train.ranks import device_name

@@ -10,7 +10,7 @@ from schemas.errors import UserError
 from schemas.manifest import picture_root
 from train.recipe import METHODS
 
-HOLDS = ("auto", "device", "memory", "stream")  # where a run may keep its pictures: train/hold.py
+HOLDS = ("auto", "device", "memory", "stream")  # where a run may keep its pictures: train/feed/hold.py
 
 
 @dataclass(frozen=True)

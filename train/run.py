@@ -38,14 +38,14 @@ from train.checkpoint import save_tensors
 from train.data import Chosen, Shuffled, check_source, choose, class_numbers, picture_source
 from train.device import choose_device, on_device
 from train.estimate import in_words, stage_seconds
+from train.feed.hold import choose_hold, describe_hold
+from train.feed.load import load_pictures
 from train.fit import Fitted, Held, Stage, Watch, fit, tell
 from train.folder import finished, run_folder, says_full_disk
 from train.folder import read_record as read_record
-from train.hold import choose_hold, describe_hold
-from train.load import load_pictures
-from train.metrics import judge
+from train.judge.metrics import judge
 from train.models import ModelFacts, build_model
-from train.predict import predictions_frame, write_predictions
+from train.predict.predict import predictions_frame, write_predictions
 from train.ranks import device_name
 from train.recipe import Recipe, SemiSupervised, recipe_for, with_budget
 from train.recipe_file import write_recipe

@@ -20,10 +20,10 @@ from torch.nn import functional as F
 from schemas.errors import UserError
 from train.augment import Views
 from train.data import Shuffled
-from train.feed import Feed
+from train.feed.ahead import Feed
+from train.feed.pictures import Pictures
 from train.mixup import draw_pairing, label_mixup, pseudo_mixup, soft_cross_entropy
 from train.models import has_batch_norm
-from train.pictures import Pictures
 from train.recipe import Recipe, SemiSupervised
 from train.teacher import Teacher
 from train.transfer import moved
@@ -35,6 +35,7 @@ class Loss(NamedTuple):
     total: Tensor
     parts: dict[str, Tensor]  # single numbers, averaged over steps
     guesses: Tensor | None = None  # how often the teacher guessed each class [K]
+    labels: Tensor | None = None  # the share of each class among the labels [K]
 
 
 @dataclass
@@ -98,8 +99,11 @@ class SemiStep:
     seed: int
     separate: bool = field(init=False)
     feed: Feed = field(init=False)
+    labels: Tensor = field(init=False)  # the share of each class, on the CPU [K]
 
     def __post_init__(self) -> None:
+        counts = torch.bincount(self.labeled.y.cpu(), minlength=self.labeled.n_classes)
+        self.labels = counts / counts.sum()
         self.feed = Feed(self.labeled.pictures, self.pool, self.pool_batches, self.labeled.device)
         # BatchNorm would mix the statistics of labeled and mixed pictures; without it one forward does the work of two.
         self.separate = has_batch_norm(self.student)
@@ -133,7 +137,7 @@ class SemiStep:
             "loss_unlabeled": loss_unlabeled,
             "sure": mixed.sure.sum() / self.pool_batches.batch_size,
         }
-        return Loss(loss, {name: value.detach() for name, value in said.items()}, guesses)
+        return Loss(loss, {name: value.detach() for name, value in said.items()}, guesses, self.labels)
 
     def _student(self, x_labeled: Tensor, x_mixed: Tensor) -> tuple[Tensor, Tensor]:
         if self.separate:

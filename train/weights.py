@@ -53,7 +53,7 @@ def may_be_here(model: str) -> bool:
     """
     from huggingface_hub.constants import HF_HUB_CACHE
 
-    if model.startswith(packaged_weights.MODEL) or any(_plain_files().glob("*")):
+    if packaged_weights.find_file(model) or any(_plain_files().glob("*")):
         return True
     tag = model.partition(".")[2]
     names = [folder.name.split("--", 2)[1:] for folder in Path(HF_HUB_CACHE).glob("models--*--*")]

@@ -26,11 +26,11 @@ from PIL import Image, ImageOps
 
 from curate.dataset.pack import pack, plan_pack
 from schemas.pack import Format, open_pack
-from train import decode
 from train.augment import Views
-from train.feed import in_turn
-from train.load import load_pictures
-from train.pictures import Pictures
+from train.feed import decode
+from train.feed.ahead import in_turn
+from train.feed.load import load_pictures
+from train.feed.pictures import Pictures
 from train.recipe import recipe_for
 
 ROUNDS, PASSES = 3, 4

@@ -29,12 +29,12 @@ from curate.dataset.pack import pack, plan_pack
 from schemas.pack import Format, Pack, open_pack
 from train.augment import Views
 from train.data import Shuffled
-from train.decode import has_simplejpeg
 from train.device import on_device
+from train.feed.decode import has_simplejpeg
+from train.feed.load import load_pictures
+from train.feed.pictures import OnDevice, Pictures, starts_of
 from train.fit import Stage, make_optimizer, update
-from train.load import load_pictures
 from train.models import build_model
-from train.pictures import OnDevice, Pictures, starts_of
 from train.recipe import Recipe, SemiSupervised, recipe_for
 from train.steps import Labeled, SemiStep, SupervisedStep
 from train.teacher import Teacher

@@ -153,7 +153,7 @@ def bench_loading(paths: list[Path], packed: Path) -> None:
     from torchvision.datasets import ImageFolder
     from torchvision.transforms import v2
 
-    from train.load import load_pictures
+    from train.feed.load import load_pictures
 
     rows = pd.DataFrame({"image_id": [f"0-{p.stem}" for p in paths], "path": [str(p.resolve()) for p in paths]})
     kept = {str(path) for path in paths}

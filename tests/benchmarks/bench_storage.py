@@ -24,7 +24,7 @@ from curate.dataset.shrink import made_small
 from curate.workspace import now
 from schemas.pack import Format
 from schemas.storage import storage_at
-from train.load import load_pictures
+from train.feed.load import load_pictures
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from tests.waiting_s3 import WaitingS3

@@ -20,9 +20,9 @@ import torch
 
 from train.augment import Views
 from train.data import Shuffled
+from train.feed.pictures import InMemory
 from train.fit import Stage, make_optimizer, update
 from train.models import build_model, has_batch_norm
-from train.pictures import InMemory
 from train.recipe import SemiSupervised, recipe_for
 from train.steps import Labeled, SemiStep
 from train.teacher import Teacher

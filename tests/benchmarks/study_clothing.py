@@ -22,7 +22,7 @@ from tqdm import tqdm
 from schemas.manifest import Manifest, read_manifest
 from schemas.tables import EMBEDDINGS
 from train.data import choose
-from train.predict import predictions_frame, write_predictions
+from train.predict.predict import predictions_frame, write_predictions
 
 EPOCHS = {0.25: 8, 0.5: 5, 1.0: 3}  # of supervised training: the fewer the labels, the more often each is seen
 RECIPE = {

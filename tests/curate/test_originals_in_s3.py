@@ -26,7 +26,7 @@ from schemas.manifest import read_manifest, write_manifest
 from schemas.pack import Format, open_pack
 from schemas.storage import is_remote, sizes, storage_at
 from schemas.tables import APPEARANCES, MANIFEST, PICTURES
-from train.load import load_pictures
+from train.feed.load import load_pictures
 
 COUNT = 12
 

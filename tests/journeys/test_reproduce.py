@@ -64,7 +64,7 @@ def test_the_quick_study_killed_twice_comes_to_its_report_and_repeats_nothing(tm
 
 
 def test_the_whole_study_is_27_runs_and_3_on_the_three_tasks_of_the_paper(tmp_path: Path) -> None:
-    from train.study import read_study
+    from train.study.file import read_study
 
     path = study_file(tmp_path, quick=False)
     study = read_study(path)

@@ -15,7 +15,7 @@ import pytest
 from schemas.manifest import read_manifest
 from schemas.storage import storage_at
 from schemas.tables import HITS, PICTURES, TRUTH
-from train.load import load_pictures
+from train.feed.load import load_pictures
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ from PIL import Image
 
 from schemas.errors import UserError
 from schemas.manifest import read_manifest
-from train import store
 from train.data import Shuffled, choose
-from train.load import load_pictures
+from train.feed import store
+from train.feed.load import load_pictures
 
 Make = Callable[..., Path]
 

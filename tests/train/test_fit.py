@@ -28,13 +28,14 @@ class Said:
     student: nn.Module
     sure: float = 1.0
     guesses: tuple[int, ...] = (1, 1, 1)
+    labels: tuple[float, ...] = (0.4, 0.3, 0.3)
     broken: str = ""
 
     def __call__(self, step: int, part: int = 0, parts: int = 1) -> Loss:
         size = sum(p.square().sum() for p in self.student.parameters())
         said = {"loss": size, "loss_labeled": size, "loss_unlabeled": size, "sure": torch.tensor(self.sure)}
         said = {name: torch.tensor(float("nan")) if name == self.broken else v.detach() for name, v in said.items()}
-        return Loss(size, said, torch.tensor(self.guesses))  # type: ignore[arg-type]
+        return Loss(size, said, torch.tensor(self.guesses), torch.tensor(self.labels))  # type: ignore[arg-type]
 
     def close(self) -> None: ...
 
@@ -66,9 +67,11 @@ def said_by(step: Said, tmp_path: Path) -> list[str]:
 
 def test_a_collapsing_teacher_is_said_aloud_once(tmp_path: Path) -> None:
     (line,) = said_by(Said(nn.Linear(2, 2), guesses=(97, 2, 1)), tmp_path)
-    assert line.startswith(
-        "warning: 97% of the teacher's guesses are one class (step 2): unless as many of your pictures are"
-    )
+    assert line.startswith("warning: 97% of the teacher's guesses are one class, of the labels 40% (step 2): it is")
+
+
+def test_a_teacher_that_guesses_one_class_as_often_as_people_do_is_nothing_to_say(tmp_path: Path) -> None:
+    assert said_by(Said(nn.Linear(2, 2), guesses=(97, 2, 1), labels=(0.95, 0.03, 0.02)), tmp_path) == []
 
 
 def test_a_teacher_that_is_never_sure_is_said_aloud_once(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from schemas.errors import UserError
-from train.metrics import judge
+from train.judge.metrics import judge
 from train.report import report, write_report
 from train.report.claim import answer
 from train.report.details import confused, coverage_curve, reliability

@@ -80,8 +80,8 @@ def test_the_saved_weights_give_the_saved_predictions(make_manifest: Make, ask: 
     from safetensors.torch import load_file
 
     from train.augment import Views
+    from train.feed.load import load_pictures
     from train.fit import predict_probs
-    from train.load import load_pictures
     from train.models import build_model
     from train.recipe import recipe_for
 

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from train.augment import Batch, Views
 from train.data import Shuffled
+from train.feed.pictures import InMemory
 from train.mixup import draw_pairing, pseudo_mixup, soft_cross_entropy
-from train.pictures import InMemory
 from train.recipe import SemiSupervised, recipe_for
 from train.steps import Labeled, SemiStep, SupervisedStep, seeded, still_statistics
 from train.teacher import Teacher

@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from train.augment import Batch, Views, padded
 from train.data import Shuffled
-from train.pictures import Pictures
+from train.feed.pictures import Pictures
 from train.recipe import SemiSupervised, recipe_for
 from train.steps import Labeled, SemiStep
 from train.teacher import Teacher

@@ -34,6 +34,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ["search", "-m", "apron.parquet"],
         ["predict", "--folds", "3", "-m", "apron.parquet"],
         ["pretrain", "-m", "apron.parquet", "--set", "pretrained=true"],
+        ["study", "study.toml"],
     ],
     ids=" ".join,
 )
@@ -41,6 +42,7 @@ def test_missing_weights_are_answered_before_torch_is_imported(
     arguments: list[str], make_manifest: Make, tmp_path: Path
 ) -> None:
     folder = make_manifest(train=1, val=1, test=1, unlabeled=1).parent
+    (folder / "study.toml").write_text('manifests = ["apron.parquet"]\nset = ["batch_size=2"]\n')
     code = (
         f"import sys, atexit; sys.argv = ['train', *{arguments!r}]; import train.cli\n"
         "atexit.register(lambda: print('heavy:', sorted({'torch', 'timm'} & set(sys.modules))))\n"

@@ -78,7 +78,7 @@ def predict_command(
         typer.echo(_folds(folds, bundle, manifest, out, method=method, recipe=recipe, changes=tuple(changes or ()),
                           weights=weights, seed=seed, pictures=pictures, max_hours=max_hours))  # fmt: skip
         return
-    from train.predict import Wish, predict
+    from train.predict.predict import Wish, predict
 
     wish = Wish(bundle, tuple(places or ()), out or Path("predictions.parquet"), listings, precision, pictures)
     typer.echo(predict(wish))
@@ -94,7 +94,7 @@ def _folds(folds: int, bundle: Path | None, manifest: Path | None, out: Path | N
         raise UserError("--folds trains its own runs: name the data set with --manifest, and no bundle")
     request = Request(manifest=manifest, **asked)
     check_weights(request)  # before torch is imported
-    from train.folds import predict_folds
+    from train.predict.folds import predict_folds
 
     return predict_folds(request, folds, out)
 
@@ -116,7 +116,7 @@ def evaluate_command(
     out: Annotated[Path | None, typer.Option("--out", help="Write to FILE.md or .json; default: print it.")] = None,
 ) -> None:
     """Judge bundles on labeled pictures: overall, by class, by marketplace, by how far people agreed."""
-    from train.evaluate import check_out, evaluate, write_evaluations
+    from train.judge.evaluate import check_out, evaluate, write_evaluations
 
     check_out(out)
     found = evaluate(bundles, manifest, split=split, pictures=pictures, other_manifest=other_manifest)
@@ -137,7 +137,7 @@ def compare_command(
 
     More than two runs are seeds of two models: runs whose names differ only in -s0, -s1, … belong together.
     """
-    from train.compare import compare, write_comparison
+    from train.judge.compare import compare, write_comparison
 
     typer.echo(write_comparison(compare(runs), out))
 

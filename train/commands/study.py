@@ -30,12 +30,23 @@ def study_command(
     price_per_hour: PriceOption = None,
 ) -> None:
     """Train all runs of a study, manifests x methods x shares x seeds x pool sizes, and report them; goes on if stopped."""
+    from schemas.errors import UserError
+    from train.study import file
     from train.trackers.told import named
+    from train.weights import check_weights
+
+    if example:
+        typer.echo(file.example().rstrip("\n"))
+        return
+    if study is None:
+        raise UserError("name the study's file, as in `train study study.toml`; --example prints one to begin with")
+    asked = file.read_study(study)
+    for run in () if dry_run else asked.models():
+        check_weights(run)  # before torch is imported, and before the first run
+    from train.study.run import study_lines
 
     along = {"max_hours": max_hours, "log": named(log), "price_per_hour": price_per_hour}
-    from train.study import study_lines
-
-    for line in study_lines(study, dry_run, example, along):
+    for line in study_lines(asked, dry_run, along):
         typer.echo(line)
 
 
@@ -134,7 +145,7 @@ def search_command(
         log=named(log), price_per_hour=price_per_hour,
     )  # fmt: skip
     check_weights(asked)  # before torch is imported
-    from train.search import search
+    from train.search.search import search
 
     best = search(asked, trials, sampler, tuple(space or ()), storage)
     typer.echo(f"trial {best['trial']}: Acc@1 {best['val_acc1']:.1%} on val -> {best['recipe']}, {best['page']}")

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from schemas.interval import wilson
-from train.compare import compare_answers
+from train.judge.compare import compare_answers
 from train.report.gather import Run, Task
 from train.text import interval, share
 

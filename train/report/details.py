@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from train.calibrate import PRECISIONS, at_temperature, coverage
-from train.metrics import judge, judge_groups
+from train.judge.calibrate import PRECISIONS, at_temperature, coverage
+from train.judge.metrics import judge, judge_groups
 from train.report.gather import Run, Task
 
 BINS = 10

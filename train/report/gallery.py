@@ -21,7 +21,7 @@ from schemas.storage import place_of, read_place
 from train.augment import padded
 from train.bundle import Bundle
 from train.data import picture_source
-from train.decode import decode
+from train.feed.decode import decode
 from train.report.gather import Task
 
 THUMB_PX = 150

@@ -15,7 +15,7 @@ import pandas as pd
 from schemas.errors import UserError
 from schemas.manifest import Manifest, read_manifest
 from train.bundle import Bundle, open_bundle
-from train.compare import Answers, read_answers
+from train.judge.compare import Answers, read_answers
 from train.recipe import METHODS
 from train.run import read_record
 

@@ -9,7 +9,7 @@ import jinja2
 
 from schemas.interval import wilson
 from schemas.progress import progress
-from train.calibrate import at_temperature
+from train.judge.calibrate import at_temperature
 from train.report import whole
 from train.report.claim import answer, points, said
 from train.report.details import confused

@@ -7,7 +7,7 @@ import statistics
 from typing import Any
 
 from schemas.interval import wilson
-from train.compare import compare_answers, without_seed
+from train.judge.compare import compare_answers, without_seed
 from train.report.gather import NAMES, Run, Task
 
 FEW = 6  # models of a task up to which every two are tested

@@ -10,7 +10,7 @@ from typing import Any
 
 from schemas.errors import UserError
 from schemas.files import write_text
-from train.compare import by_seed, verdict
+from train.judge.compare import by_seed, verdict
 from train.report.claim import answer, claim_text, claims
 from train.report.details import details
 from train.report.gather import NAMES, Task, gather

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from schemas.manifest import Manifest
     from schemas.pack import Pack
     from train.request import Request
-    from train.search_space import Axis
+    from train.search.space import Axis
 
 COMMANDS = ("resnet18", "vit", "semivit", "pretrain", "search")
 
@@ -149,7 +149,7 @@ def _pretraining(request: Request) -> tuple[Any, Manifest, Path | Pack, Any, int
 def _space(asked: Asked, recipe: Any) -> dict[str, Axis]:
     """The axes of a search; the ends of each must be numbers that can be trained with."""
     from train.recipe_changes import check as check_recipe
-    from train.search_space import parse_axis, space_around
+    from train.search.space import parse_axis, space_around
 
     space = dict(parse_axis(text, recipe) for text in asked.values["space"] or ()) or space_around(recipe)
     for name, axis in space.items():

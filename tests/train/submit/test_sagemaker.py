@@ -18,7 +18,7 @@ from schemas.errors import UserError
 from schemas.manifest import read_manifest
 from train.recipe import recipe_for
 from train.recipe_file import recipe_text
-from train.search_space import space_around
+from train.search.space import space_around
 from train.submit.asked import check, parse
 from train.submit.limits import check_request
 from train.submit.sagemaker import Plan, plan
