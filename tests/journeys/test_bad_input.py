@@ -73,6 +73,8 @@ def test_bad_input_is_one_line_and_changes_nothing(person: Any, state: str) -> N
     for command, said in COMMANDS:
         if "pictures.parquet" in command and state == "new":
             continue
+        if command.startswith("train") and "none" in command and state == "empty tables":
+            continue  # looks at no table of the workspace, and starts torch
         usage = command.endswith("--task")
         error = person.types(*command.split(), code=2 if usage else 1)
         if not usage:

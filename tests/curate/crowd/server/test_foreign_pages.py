@@ -14,7 +14,10 @@ from lxml import etree
 
 from curate.crowd.server.documents import ANSWERS, EXTERNAL, FORM, HTML, read_document
 
-pytestmark = pytest.mark.browser
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.parametrize("crowd_server", ["sqlite"], indirect=True, scope="module"),  # test_labeling walks on both
+]
 
 # As the documentation of HTMLQuestion tells people to write one: the old address in the form, the ids read from the page's address.
 WRITTEN_FOR_MTURK = """<!DOCTYPE html>

@@ -6,7 +6,10 @@ import pytest
 
 from tests.curate.crowd.server.sheet import PHONE, chosen, count, fast, in_review, saved, settle
 
-pytestmark = pytest.mark.browser
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.parametrize("crowd_server", ["sqlite"], indirect=True, scope="module"),  # test_labeling walks on both
+]
 
 
 def test_twenty_six_answers_stand_in_three_columns_and_in_one_list_on_a_phone(at_work):

@@ -9,7 +9,10 @@ import pytest
 from curate.crowd.server.questions import ANSWER_KEY, FORM
 from tests.curate.crowd.server.sheet import DESK, PHONE, browser_of, chosen, count, in_review, settle
 
-pytestmark = pytest.mark.browser
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.parametrize("crowd_server", ["sqlite"], indirect=True, scope="module"),  # test_labeling walks on both
+]
 
 
 def finish(page):
