@@ -88,6 +88,9 @@ def test_ctrl_c_stops_says_how_to_go_on_and_the_same_command_goes_on(person: Any
         (person.folder / "x.jpg").rename(person.folder / f"{image_id}.jpg")
         rows.append({"image_id": image_id, "path": f"{image_id}.jpg"})
     write_manifest(pd.DataFrame(rows), [person.folder / "apron.parquet"], task="apron", classes=["a", "b"])
+    slow = person.folder / rows[-1]["path"]  # its last picture comes from a pipe into which nobody writes yet
+    slow.rename(person.folder / "x.jpg")
+    os.mkfifo(slow)
     command = [sys.executable, "-P", "-m", "curate.cli", "pack", "apron.parquet", "--workers", "2"]
     packing = subprocess.Popen(
         command, cwd=person.folder, stderr=subprocess.PIPE, text=True, start_new_session=True
@@ -101,6 +104,7 @@ def test_ctrl_c_stops_says_how_to_go_on_and_the_same_command_goes_on(person: Any
     assert packing.returncode == 130
     assert "of 800 pictures; `curate pack` goes on from there" in said
     assert "Traceback" not in said
+    (person.folder / "x.jpg").replace(slow)
     assert person.types("curate", "pack", "apron.parquet").startswith(
         "800 pictures packed; the manifest has no splits yet"
     )
