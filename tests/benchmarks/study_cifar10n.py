@@ -45,7 +45,7 @@ WHOLE = Size(
     50_000, 10_000, "patch_size=4,embed_dim=384,num_heads=6", 512, 20_000, 128, 40_000, (0.1, 0.5, 1.0), (0.1, 0.5), 3
 )
 CHECK = Size(
-    8_000, 2_000, "patch_size=4,depth=6,embed_dim=128,num_heads=4", 64, 350, 32, 200, (0.1, 1.0), (0.1, 1.0), 1
+    8_000, 2_000, "patch_size=4,depth=6,embed_dim=128,num_heads=4", 64, 700, 32, 400, (0.1, 1.0), (0.1, 1.0), 1
 )
 
 
