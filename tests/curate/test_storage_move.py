@@ -196,7 +196,7 @@ else:
 """
 
 
-@pytest.mark.parametrize("way", ["to S3", pytest.param("back", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("way", ["to S3", "back"])
 def test_killed_at_every_step_every_row_leads_to_its_bytes_and_the_next_run_ends_it(
     filled: Workspace, s3: str, run: Run, tmp_path: Path, way: str
 ) -> None:

@@ -26,7 +26,7 @@ from schemas.manifest import read_manifest
 from schemas.tables import APPEARANCES, CLUSTERS, FORGOTTEN, HITS, LEDGER, LISTINGS, PICTURES, PREDICTIONS
 from tests.contents import dump, mentions
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.timeout(600)
 KILLS = int(os.environ.get("CONSENSO_KILLS", "5"))
 POINTS = (
     "forget-planned", "forget-before-crawl", "forget-before-parts", "forget-before-manifests", "forget-manifest", "forget-manifest:2",

@@ -76,7 +76,6 @@ def test_bad_input_is_one_line_and_changes_nothing(person: Any, shop: Path, comm
     assert sorted((str(path), path.stat().st_size) for path in shop.rglob("*")) == before
 
 
-@pytest.mark.slow
 def test_ctrl_c_stops_says_how_to_go_on_and_the_same_command_goes_on(person: Any) -> None:
     rng = np.random.default_rng(0)
     rows = []
@@ -113,7 +112,6 @@ def test_ctrl_c_stops_says_how_to_go_on_and_the_same_command_goes_on(person: Any
     }  # fmt: skip
 
 
-@pytest.mark.slow
 def test_a_copied_folder_trains_with_the_originals_gone(person: Any, shop: Path) -> None:
     person.types("curate", "pack")
     machine = shop.parent / "machine"

@@ -25,7 +25,6 @@ def test_without_a_gpu_it_says_so_in_one_line_and_is_no_failure() -> None:
     assert "no CUDA GPU here, nothing measured" in done.stdout
 
 
-@pytest.mark.slow
 def test_every_part_of_it_runs_on_a_cpu_with_tiny_models() -> None:
     done = bench("--device", "cpu", "--tiny", "--passes", "1")
     assert done.returncode == 0, done.stderr

@@ -44,7 +44,6 @@ def test_the_safetensors_form_is_a_bundle_that_timm_loads(shop: Path, name: str,
     assert verify(tmp_path / "out").endswith("as expected")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", RUNS)
 def test_the_torch_form_runs_without_timm(shop: Path, name: str, tmp_path: Path) -> None:
     bundle = shop / "runs" / name
@@ -67,7 +66,6 @@ def test_the_torch_form_runs_without_timm(shop: Path, name: str, tmp_path: Path)
     )
 
 
-@pytest.mark.slow
 @needs_onnx
 @pytest.mark.parametrize("name", RUNS)
 def test_the_onnx_form_runs_on_any_batch(shop: Path, name: str, tmp_path: Path) -> None:

@@ -192,7 +192,6 @@ def command(asked: Request, out: Path, *more: str) -> list[str]:
 ALONE = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("method", ["vit", "semivit"])
 def test_a_run_killed_by_force_goes_on_bit_for_bit(make_manifest: Make, ask: Ask, tmp_path: Path, method: str) -> None:
     """kill -9 while it trains: the same command ends at the loss curve and the weights of an undisturbed run."""

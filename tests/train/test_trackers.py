@@ -146,7 +146,6 @@ def of_curve(run: Path, name: str, stage: str = "train") -> list[tuple[int, floa
 ALONE = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
-@pytest.mark.slow
 def test_a_killed_run_goes_on_in_its_event_files_without_a_step_twice_or_missing(
     make_manifest: Make, ask: Ask, tmp_path: Path
 ) -> None:

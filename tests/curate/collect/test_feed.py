@@ -351,7 +351,6 @@ def _moments(count: int) -> Iterator[int]:
     yield from (1 + 7 * number % 40 for number in range(count))
 
 
-@pytest.mark.slow
 def test_killed_again_and_again_it_loses_and_doubles_nothing(workspace: Workspace, site: Any, tmp_path: Path) -> None:
     rows = goods(tmp_path, 30)
     data = [site.picture(f"/w{n}.jpg", 100 + n) for n in range(30)]

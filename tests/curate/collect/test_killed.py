@@ -132,7 +132,6 @@ POINTS = {"sweep": (1,), "start": (1,), "rename": (1, 4), "blob": (1, 4), "row":
           "export": (1,), "table": (1, 2, 3, 4)}  # and at which of its occurrences  # fmt: skip
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("point", POINTS)
 def test_killed_before_and_after_every_step_it_loses_and_doubles_nothing(
     workspace: Workspace, site: Any, tmp_path: Path, point: str
@@ -152,7 +151,6 @@ def test_killed_before_and_after_every_step_it_loses_and_doubles_nothing(
     assert_whole(workspace, site)
 
 
-@pytest.mark.slow
 def test_killed_at_random_moments_it_loses_and_doubles_nothing(workspace: Workspace, site: Any) -> None:
     rng = random.Random(4)
     died = 0

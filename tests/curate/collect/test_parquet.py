@@ -168,7 +168,6 @@ def test_killed_it_goes_on_at_the_row_where_it_was(workspace: Workspace, tmp_pat
     assert shown(workspace) == {(f"set.parquet/{n}", 0, one) for n, one in enumerate(ids(range(200)))}
 
 
-@pytest.mark.slow
 def test_cifar10n_comes_in_whole_with_its_true_labels(workspace: Workspace, shared_data: Any, tmp_path: Path) -> None:
     path = shared_data("cifar10n") / "images.parquet"
     given = pq.read_table(path, columns=["image_id", "true_label"])

@@ -43,7 +43,6 @@ def test_a_crawl_brings_every_picture_to_s3(in_s3: Workspace, site: Any) -> None
     assert not [path for path in in_s3.blobs.rglob("*") if path.is_file()]
 
 
-@pytest.mark.slow
 def test_a_crawl_to_s3_that_is_killed_loses_and_doubles_nothing(in_s3: Workspace, site: Any) -> None:
     rng = random.Random(7)
     command = [sys.executable, "-m", "curate.cli", "scrape", f"{site.url}/list/0", "--delay", "0", "--allow-private",

@@ -38,7 +38,6 @@ def many_pictures(shop: Shop, count: int) -> None:
     path.write_text(text.replace("budget_usd: 100.0", "budget_usd: 100000.0"))
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(120 + 30 * KILLS)
 def test_hits_create_killed_at_random_moments_makes_each_hit_once(
     open_shop: Shop, monkeypatch: pytest.MonkeyPatch

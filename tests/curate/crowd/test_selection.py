@@ -256,7 +256,6 @@ def test_a_recheck_is_answered_by_workers_who_have_not_seen_the_picture(open_sho
     assert set(labels.loc[sorted(chosen), "chosen_by"]) == {"random"}, "asked again, it is still a random picture"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "point", ["before-journal", "after-journal", "before-call:2", "after-call", "before-made", "after-made"]
 )

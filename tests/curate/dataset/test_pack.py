@@ -249,7 +249,6 @@ def watch(out: Path, process: subprocess.Popen[str], files: int) -> bool:
     return False
 
 
-@pytest.mark.slow
 def test_killed_at_any_moment_it_goes_on_and_the_result_is_the_same(
     tmp_path: Path, start: Callable[..., subprocess.Popen[str]]
 ) -> None:

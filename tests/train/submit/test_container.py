@@ -74,7 +74,6 @@ def measured(name: str, said: str) -> list[float]:
     return [float(match[1]) for line in said.splitlines() if (match := re.search(METRICS[name], line))]
 
 
-@pytest.mark.slow
 def test_a_job_trains_and_its_model_is_the_run_folder(make_manifest: Make, tiny: Tiny, tmp_path: Path) -> None:
     path = make_manifest()
     job = fill(tmp_path / "ml", [*words(path, tiny, "semivit", "epochs=2", "semi_steps=4"), "--label-fraction", "0.5"])
@@ -96,7 +95,6 @@ def test_a_job_trains_and_its_model_is_the_run_folder(make_manifest: Make, tiny:
     assert measured("test:acc1", out) == pytest.approx([record["test"]["acc1"]], abs=1e-6)
 
 
-@pytest.mark.slow
 def test_a_trial_has_its_own_numbers_and_folder_and_never_reads_test(
     make_manifest: Make, tiny: Tiny, tmp_path: Path
 ) -> None:
@@ -114,7 +112,6 @@ def test_a_trial_has_its_own_numbers_and_folder_and_never_reads_test(
     assert [folder.name[:6] for folder in (tmp_path / "ml/checkpoints").iterdir()] == ["trial-"]
 
 
-@pytest.mark.slow
 def test_an_interrupted_job_goes_on_where_its_checkpoints_are_brought_back(
     make_manifest: Make, tiny: Tiny, tmp_path: Path
 ) -> None:
@@ -162,7 +159,6 @@ def test_two_machines_train_one_model_without_a_disk_that_they_share(
     assert [len(measured("test:acc1", out)) for out, _ in said_by] == [1, 0]
 
 
-@pytest.mark.slow
 def test_why_a_job_failed_is_where_sagemaker_looks_for_it(make_manifest: Make, tiny: Tiny, tmp_path: Path) -> None:
     fill(tmp_path / "ml", words(make_manifest(), tiny, "vit", "epochs=1"))
     shutil.rmtree(tmp_path / "ml/input/data/pictures")

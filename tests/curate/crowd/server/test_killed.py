@@ -23,7 +23,6 @@ POINTS = [
     for what in ("accept", "draft", "submit", "create", "store")
     for when in ("before-commit", "committed")
 ]
-pytestmark = pytest.mark.slow
 
 
 @dataclass

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.timeout(900)
 CACHE = Path(os.environ.get("CONSENSO_TEST_CACHE", Path.home() / ".cache" / "consenso-tests"))
 
 

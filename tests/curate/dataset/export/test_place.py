@@ -61,7 +61,6 @@ KILLED = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("moment", KILLED)
 def test_a_killed_export_leaves_nothing_that_looks_finished_and_goes_on(
     many: Manifest, whole: Path, tmp_path: Path, start: Start, moment: str
