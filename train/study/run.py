@@ -65,21 +65,24 @@ def run_study(
 
 
 def write_reports(study: Study) -> Iterator[str]:
-    """One page (also as Markdown and JSON) for each manifest, about its runs that are finished; what was written, and the
-    answer to what the study asks, as lines.
+    """One page (also as Markdown and JSON) for each manifest about its runs that are finished, and one about all of them;
+    what was written, and the answer to what the study asks, as lines.
     """
     from train.report import answer, claim_text, report, write_report
 
-    claims = []
-    for task in dict.fromkeys(run.manifest.stem for run in study.runs):
-        done = [run.folder for run in study.runs if run.manifest.stem == task and state_of(run.folder) == "done"]
-        if not done:
-            continue
-        table = report(done)
+    done: dict[str, list[Path]] = {}
+    for run in study.runs:
+        if state_of(run.folder) == "done":
+            done.setdefault(run.manifest.stem, []).append(run.folder)
+    if len(done) > 1:
+        done["all-tasks"] = [folder for folders in done.values() for folder in folders]
+    claims: list[dict[str, Any]] = []
+    for name, folders in done.items():
+        table = report(folders)
         for ending in ("md", "json", "html"):
-            write_report(table, study.out / f"{task}.{ending}")
-        yield f"report -> {study.out / f'{task}.html'}"
-        claims += table.claims
+            write_report(table, study.out / f"{name}.{ending}")
+        yield f"report -> {study.out / f'{name}.html'}"
+        claims = table.claims if name == "all-tasks" else claims + table.claims
     yield from (claim_text(one) for one in claims)
     if claims:
         yield answer(claims)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from schemas.errors import Partial, UserError
+from schemas.manifest import read_manifest, write_manifest
 from train.folder import state_of
 from train.study.file import example, read_study
 from train.study.run import plan, run_study, study_lines
@@ -67,6 +68,20 @@ def test_a_study_ends_with_the_answer_to_its_question(make_manifest: Make, tiny:
     assert claim.startswith("apron, seed 0: Semi-ViT with 50% of the labels (18 + 42 unlabeled)")
     assert answer.startswith("Does Semi-ViT with 50% of the labels match ViT with all of them? ")
     assert done.startswith("4 runs finished")
+
+
+def test_a_study_of_two_tasks_has_a_page_for_each_and_one_for_both(make_manifest: Make, tiny: Tiny) -> None:
+    apron = make_manifest()
+    home, made = apron.parent, read_manifest(apron)
+    write_manifest(made.rows, [home / "vest.parquet"], task="vest", classes=made.classes)
+    body = 'manifests = ["apron.parquet", "vest.parquet"]\nmethods = ["vit", "semivit"]\nlabel_fractions = [0.5, 1.0]\n'
+    lines = list(study_lines(read_study(write(home / "s.toml", tiny["semivit"], body)), False))
+    pages = [f"report -> {home / 'runs' / name}.html" for name in ("apron", "vest", "all-tasks")]
+    assert lines[:3] == pages
+    assert [line.partition(",")[0] for line in lines[3:5]] == ["apron", "vest"]  # each claim once
+    assert "Of 2 comparisons: " in lines[5]
+    both = json.loads((home / "runs" / "all-tasks.json").read_text())
+    assert len(both["rows"]) == 8
 
 
 def test_another_stage_1_than_vits_is_not_shared(make_manifest: Make, tiny: Tiny) -> None:
