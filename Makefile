@@ -38,7 +38,7 @@ test: $(STAMP)  ## format, lint, types and the whole suite, with a real browser
 	@.venv/bin/ruff check .
 	@.venv/bin/mypy
 	@OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 .venv/bin/pytest -q -n 2 -m 'not slow'
-	@HF_HUB_OFFLINE=1 .venv/bin/pytest -q -m slow
+	@OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 .venv/bin/pytest -q -n 2 -m slow
 
 lint: $(STAMP)  ## ruff and mypy alone
 	@.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy
