@@ -14,15 +14,21 @@ from train.request import Request
 
 
 def check_weights(request: Request) -> None:
-    """Raise UserError, within five seconds, when the run needs published weights that are not here and not to be had.
+    """Raise UserError, within five seconds, when the run needs published weights that are not here and not to be had."""
+    if model := missing_weights(request):
+        raise no_weights(model)
 
-    Says nothing where that is not certain: `build_model` then tries.
+
+def missing_weights(request: Request) -> str | None:
+    """The model whose published weights a run needs, if they are not here and not to be had.
+
+    None where that is not certain: `build_model` then tries.
     """
     begun = any(
         (request.folder / name).exists() for name in ("run.json", "search.db")
     )  # perhaps there is nothing to do
     if request.weights is not None or request.stage1 is not None or begun:
-        return
+        return None
     pretrain = request.method == "pretrain"
     asked: Masked | Recipe = (
         pretraining_for(request.recipe, request.changes)
@@ -31,7 +37,8 @@ def check_weights(request: Request) -> None:
     )
     if asked.pretrained and not may_be_here(asked.model) and not hub_answers():
         read_manifest(request.manifest)  # what is wrong with it is said first
-        raise no_weights(asked.model)
+        return asked.model
+    return None
 
 
 def no_weights(model: str) -> UserError:

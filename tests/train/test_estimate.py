@@ -14,6 +14,8 @@ from train.estimate import in_words
         (130, "2 minutes"),
         (3600 * 2, "2.0 hours"),
         (5000, "83 minutes"),
+        (47 * 3600, "47.0 hours"),
+        (8090.8 * 3600, "337 days"),
     ],
 )
 def test_a_time_is_said_as_a_person_would(seconds: float, said: str) -> None:

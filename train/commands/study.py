@@ -33,7 +33,7 @@ def study_command(
     from schemas.errors import UserError
     from train.study import file
     from train.trackers.told import named
-    from train.weights import check_weights
+    from train.weights import missing_weights
 
     if example:
         typer.echo(file.example().rstrip("\n"))
@@ -42,7 +42,11 @@ def study_command(
         raise UserError("name the study's file, as in `train study study.toml`; --example prints one to begin with")
     asked = file.read_study(study)
     for run in () if dry_run else asked.models():
-        check_weights(run)  # before torch is imported, and before the first run
+        if model := missing_weights(run):  # before torch is imported, and before the first run
+            raise UserError(
+                f"{study}: the weights of {model}, for {run.method}, are not on this machine and cannot be fetched; "
+                'say recipe = "cpu" or set = ["pretrained=false"] there to start from random weights'
+            )
     from train.study.run import study_lines
 
     along = {"max_hours": max_hours, "log": named(log), "price_per_hour": price_per_hour}
