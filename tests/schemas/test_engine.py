@@ -25,11 +25,12 @@ from typer.testing import CliRunner
 
 from curate.cli import app
 from curate.workspace import Workspace
-from schemas.engine import POOL, Engine, each, fork_server
+from schemas.engine import POOL, Engine, cores, each, fork_server
 from schemas.errors import UserError
 
 needs_daft = pytest.mark.skipif(not find_spec("daft"), reason="the extra `scale` (Daft) is not installed")
-ENGINES = [pytest.param(POOL, id="pool"), pytest.param(Engine("daft"), id="daft", marks=needs_daft)]
+needs_cores = pytest.mark.skipif(cores() < 2, reason="one core: what would be a pool works in the tests' own process")
+ENGINES = [pytest.param(POOL, id="pool", marks=needs_cores), pytest.param(Engine("daft"), id="daft", marks=needs_daft)]
 
 
 def squared(job: int) -> tuple[int, int, int]:
@@ -89,6 +90,7 @@ def test_a_job_that_kills_every_process_is_given_up_aloud(engine: Engine) -> Non
 
 
 @pytest.mark.skipif(sys.version_info >= (3, 12), reason="a lock of the pool forbids it since Python 3.12")
+@needs_cores
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_a_process_that_starts_while_another_dies_is_ended_too(
