@@ -31,7 +31,7 @@ RECIPE = {
     "model_args": "bn_momentum=0.1", "head_std": 2e-5,
 }  # fmt: skip
 SEMI = {
-    "semi_steps": 80, "semi_batch": 16, "mu": 2, "semi_base_lr": 8e-3, "semi_layer_decay": 0.8, "threshold": 0.7, "lambda_u": 1,
+    "semi_steps": 400, "semi_batch": 16, "mu": 2, "semi_base_lr": 8e-3, "semi_layer_decay": 0.8, "threshold": 0.7, "lambda_u": 1,
     "ema_horizon": 0.2, "semi_mixup_labeled": "false", "pool_has_labeled": "true",
 }  # fmt: skip
 
