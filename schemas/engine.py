@@ -15,6 +15,8 @@ import socket
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
@@ -127,29 +129,42 @@ def fork_server(*preload: str) -> Any:
     return context
 
 
-def _over_pool(work: Callable[[Sequence[J]], R], batches: Batches[J]) -> Iterator[tuple[int, R]]:
-    """The batches' numbers and results, from as many processes as there are cores."""
-    pool = ProcessPoolExecutor(cores(), fork_server(_module(work)), _begin)
-    waiting = iter(batches)
+@contextmanager
+def process_pool(processes: int, begin: Callable[[], None], *preload: str) -> Iterator[ProcessPoolExecutor]:
+    """A pool that ends with the block, at once where the block fails: nobody waits for what is under way.
+
+    Raises BrokenProcessPool when a process died, also where that shows as a start that finds its queues closed.
+    """
+    pool = ProcessPoolExecutor(processes, fork_server(*preload), begin)
     try:
-        running: dict[Future[R], int] = {}
-        while True:
-            for number, batch in islice(waiting, 3 * cores() - len(running)):
-                running[pool.submit(work, batch)] = number
-            if not running:
-                break
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                number = running.pop(future)
-                yield number, future.result()
-    except BaseException as error:  # a death, Ctrl-C, or a step that failed: nobody waits for the others
+        yield pool
+    except BaseException as error:
         # After a death too: the pool ends the processes it knows, and Python 3.11 would wait forever for one being started then.
         for process in list((pool._processes or {}).values()):  # Python 3.14 calls this pool.terminate_workers()
             process.terminate()
-        if isinstance(error, Exception) and pool._broken:  # a start that finds its queues closed fails in its own way
-            raise _Died("a process ended suddenly") from error
+        if isinstance(error, OSError) and pool._broken:
+            raise BrokenProcessPool(str(pool._broken)) from error
         raise
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _over_pool(work: Callable[[Sequence[J]], R], batches: Batches[J]) -> Iterator[tuple[int, R]]:
+    """The batches' numbers and results, from as many processes as there are cores."""
+    waiting = iter(batches)
+    try:
+        with process_pool(cores(), _begin, _module(work)) as pool:
+            running: dict[Future[R], int] = {}
+            while True:
+                for number, batch in islice(waiting, 3 * cores() - len(running)):
+                    running[pool.submit(work, batch)] = number
+                if not running:
+                    break
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    number = running.pop(future)
+                    yield number, future.result()
+    except BrokenProcessPool as error:
+        raise _Died("a process ended suddenly") from error
 
 
 def _module(work: Any) -> str:

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import connection, parent_process
 
-from schemas.engine import fork_server
+from schemas.engine import process_pool
 from schemas.pack import Format
 from schemas.picture import TooManyPixels, as_seen, open_picture, reuse_memory, upright_size
 from schemas.storage import overlapped, read_place, threads_for
@@ -131,13 +131,8 @@ def made_small(jobs: Sequence[Job], form: Format, workers: int) -> Iterator[Iter
         reuse_memory()
         yield (small for chunk in chunks for small in shrink_files(chunk, form))
         return
-    pool = ProcessPoolExecutor(
-        workers, fork_server("__main__", "curate.dataset.shrink", "PIL.JpegImagePlugin"), begin_worker
-    )
-    try:
+    with process_pool(workers, begin_worker, "__main__", "curate.dataset.shrink", "PIL.JpegImagePlugin") as pool:
         yield _in_order(pool, chunks, form, 4 * workers)
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _in_order(pool: ProcessPoolExecutor, chunks: Iterator[Sequence[Job]], form: Format, ahead: int) -> Iterator[Small]:
