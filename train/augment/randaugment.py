@@ -71,7 +71,7 @@ def geometry(n: int, operations: Sequence[Operation]) -> Tensor:
     return whole[:, :2]
 
 
-def recolor(x: Tensor, operation: Operation) -> Tensor:
+def change_colors(x: Tensor, operation: Operation) -> Tensor:
     """The operations that change colors, each on the pictures that drew it. Changes `x` [B, 3, H, W] itself."""
     order = operation.kind.argsort(stable=True)  # the pictures of one operation stand together
     ends = torch.searchsorted(operation.kind[order], torch.arange(KINDS + 1)).tolist()

@@ -67,7 +67,7 @@ class Views:
         def make(own: Batch, rows: slice) -> Tensor:
             x = sample(own, boxes[rows], geometry[rows], recipe.image_size)
             for operation in drawn:
-                x = randaugment.recolor(x, operation.part(rows))
+                x = randaugment.change_colors(x, operation.part(rows))
             return x if channels is None else colors.recolored(x, channels[rows])
 
         return erase(self._made(batch, make), recipe.erase, rng)
