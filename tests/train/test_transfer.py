@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from train.augment import Batch, Views, padded
+from train.augment.erase import erase
 from train.data import Shuffled
 from train.feed.pictures import Pictures
 from train.recipe import SemiSupervised, recipe_for
@@ -88,6 +89,19 @@ def test_a_whole_semi_supervised_step_reads_nothing_back_and_waits_for_no_copy(m
     with watched() as waits:
         for number in range(3):
             step(number).total.backward()
+    assert waits.found == []
+
+
+def test_boxes_are_erased_without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    class NoGenerator:
+        def __init__(self, device: torch.device) -> None: ...
+        def manual_seed(self, seed: int) -> None: ...
+
+    rng = torch.Generator().manual_seed(0)
+    monkeypatch.setattr("train.augment.erase.torch.Generator", NoGenerator)  # `meta` has none
+    with watched() as waits:
+        erased = erase(torch.empty(6, 3, 32, 32, device=META), 1.0, rng)
+    assert erased.device == META
     assert waits.found == []
 
 
