@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from anyio import CapacityLimiter
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -37,7 +36,6 @@ def make_app(store: Store, pictures: Originals | None = None, signup: str = "ope
     ]
     app = Starlette(routes=routes, middleware=[Middleware(Traffic)], exception_handlers={HTTPException: _no_page})
     app.state.store = store
-    app.state.threads = CapacityLimiter(store.threads)
     app.state.pictures = pictures
     app.state.signup = signup
     app.state.secret = settings.secret(store)

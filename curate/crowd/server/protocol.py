@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import secrets
 from typing import Any
 
-from anyio import to_thread
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
@@ -41,7 +41,8 @@ async def requester_endpoint(http: HttpRequest) -> Response:
         {name: ",".join(http.headers.getlist(name)) for name in http.headers},
         body,
     )
-    return await to_thread.run_sync(_answer, http.app.state.store, request, limiter=http.app.state.threads)
+    store: Store = http.app.state.store
+    return await asyncio.get_running_loop().run_in_executor(store.threads, _answer, store, request)
 
 
 def _answer(store: Store, request: Request) -> Response:

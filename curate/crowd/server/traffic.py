@@ -9,6 +9,7 @@ import logging
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import lru_cache
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -95,6 +96,7 @@ class Traffic:
         return max(wait, self.sessions.wait(token, now)) if token else wait
 
 
+@lru_cache(maxsize=4096)
 def _is_here(address: str) -> bool:
     try:
         return ipaddress.ip_address(address).is_loopback

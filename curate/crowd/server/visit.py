@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 from collections.abc import Callable
@@ -10,7 +11,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
-from anyio import to_thread
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
@@ -145,8 +145,9 @@ def route(path: str, handler: Handler, method: str = "GET", settle: bool = True,
 
     async def endpoint(request: Request) -> Response:
         form = await _form(request) if method == "POST" else None
-        threads = request.app.state.threads if store else None
-        return await to_thread.run_sync(_handle, handler, Visit(request, form), settle, limiter=threads)
+        visit = Visit(request, form)
+        threads = visit.store.threads if store else None
+        return await asyncio.get_running_loop().run_in_executor(threads, _handle, handler, visit, settle)
 
     return Route(path, endpoint, methods=[method])
 

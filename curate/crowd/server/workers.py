@@ -340,6 +340,7 @@ _TAKE = (
     .where(hits.c.hit_id == bindparam("id"), rules.is_assignable(bindparam("now")))
     .values(taken=hits.c.taken + 1, pending=hits.c.pending + 1)
 )
+_INSERT = insert(assignments)
 _FORGET = delete(assignments).where(
     assignments.c.hit_id == bindparam("hit"), assignments.c.worker_id == bindparam("worker")
 )
@@ -363,16 +364,8 @@ def _assign(connection: Connection, worker_id: str, hit_id: str, time: float, de
     """A new assignment; one that the worker let go earlier makes room for it."""
     connection.execute(_FORGET, {"hit": hit_id, "worker": worker_id})
     identifier = new_id()
-    connection.execute(
-        insert(assignments).values(
-            assignment_id=identifier,
-            hit_id=hit_id,
-            worker_id=worker_id,
-            status=OPEN,
-            accepted_at=time,
-            deadline=deadline,
-        )
-    )
+    taken = {"assignment_id": identifier, "hit_id": hit_id, "worker_id": worker_id, "status": OPEN}
+    connection.execute(_INSERT, {**taken, "accepted_at": time, "deadline": deadline})
     events.record(connection, "AssignmentAccepted", hit_id, time, identifier)
     return identifier
 
