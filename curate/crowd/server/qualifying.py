@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, insert, select
+from sqlalchemy import Connection, delete, insert, select
 
 from curate.crowd.server.errors import WorkerError
 from curate.crowd.server.operations.qualifications import grant
@@ -42,12 +42,8 @@ def retry_at(kind: Any, last: Any) -> float | None:
 
 def blocked(connection: Connection, requester: str, worker_id: str) -> bool:
     """Whether this requester does not want this worker."""
-    return one(connection, _BLOCK, {"requester": requester, "worker": worker_id}) is not None
-
-
-_BLOCK = select(blocks.c.worker_id).where(
-    blocks.c.requester == bindparam("requester"), blocks.c.worker_id == bindparam("worker")
-)
+    mine = select(blocks.c.worker_id).where(blocks.c.requester == requester, blocks.c.worker_id == worker_id)
+    return one(connection, mine) is not None
 
 
 def request(store: Store, worker: Worker, identifier: str) -> str:

@@ -10,7 +10,19 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, exists, func, or_, select, update
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Connection,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    func,
+    or_,
+    select,
+    update,
+)
 
 from curate.crowd.server import events
 from curate.crowd.server.schema import assignments, blocks, drafts, hit_types, hits, qualifications, workers
@@ -273,9 +285,9 @@ def _guarded(requirement: Mapping[str, Any]) -> str:
     return requirement.get("ActionsGuarded") or default  # type: ignore[no-any-return]
 
 
-def not_blocked(worker_id: str) -> ColumnElement[bool]:
-    """The condition under which a HIT type's requester has not blocked this worker."""
-    return ~exists().where(blocks.c.requester == hit_types.c.requester, blocks.c.worker_id == worker_id)
+def is_blocked(worker_id: str | BindParameter[str]) -> ColumnElement[bool]:
+    """The condition under which a HIT type's requester does not want this worker."""
+    return exists().where(blocks.c.requester == hit_types.c.requester, blocks.c.worker_id == worker_id)
 
 
 def pass_mark(requirement: Mapping[str, Any]) -> int | None:

@@ -82,7 +82,7 @@ def work_for(store: Store, worker: Worker) -> list[Group]:
         started = _open_assignments(connection, worker.worker_id)
         held = rules.values_of(connection, worker.worker_id)
         shown = select(hit_types).where(hit_types.c.hit_type_id.in_({*counts, *started}))
-        shown = shown.where(rules.not_blocked(worker.worker_id))
+        shown = shown.where(~rules.is_blocked(worker.worker_id))
         types = connection.execute(shown.order_by(hit_types.c.created_at, hit_types.c.hit_type_id)).all()
         paces = _paces(connection, worker.worker_id)
         groups = [_group(connection, row, worker, counts, started, held, paces, time) for row in types]
@@ -288,14 +288,14 @@ def accept(store: Store, worker: Worker, hit_type_id: str) -> str:
     holds one assignment per worker per HIT.
     """
     with store.writing() as connection:
-        kind = one(connection, _TYPE, {"id": hit_type_id})
-        if kind is None:
-            raise WorkerError("no_work", 404)
         if connection.dialect.name != "sqlite":  # where it lets one in at a time anyway
             connection.execute(_LOCK_WORKER, {"worker": worker.worker_id})  # two tabs of one person take turns
-        if earlier := connection.scalar(_MINE_OPEN, {"worker": worker.worker_id, "type": hit_type_id}):
-            return str(earlier)
-        if qualifying.blocked(connection, kind.requester, worker.worker_id):
+        kind = one(connection, _TYPE, {"id": hit_type_id, "worker": worker.worker_id})
+        if kind is None:
+            raise WorkerError("no_work", 404)
+        if kind.open_assignment:
+            return str(kind.open_assignment)
+        if kind.blocked:
             raise WorkerError("no_work")
         if kind.requirements != "[]" and not rules.qualified(kind, rules.values_of(connection, worker.worker_id)):
             raise WorkerError("not_qualified")
@@ -311,7 +311,6 @@ def accept(store: Store, worker: Worker, hit_type_id: str) -> str:
     return assigned
 
 
-_TYPE = select(hit_types).where(hit_types.c.hit_type_id == bindparam("id"))
 _LOCK_WORKER = select(workers.c.worker_id).where(workers.c.worker_id == bindparam("worker")).with_for_update()
 _MINE_OPEN = (
     select(assignments.c.assignment_id)
@@ -319,10 +318,16 @@ _MINE_OPEN = (
     .where(
         assignments.c.worker_id == bindparam("worker"),
         assignments.c.status == OPEN,
-        hits.c.hit_type_id == bindparam("type"),
+        hits.c.hit_type_id == hit_types.c.hit_type_id,
     )
+    .correlate(hit_types)
     .limit(1)
 )
+_TYPE = select(
+    hit_types,
+    _MINE_OPEN.scalar_subquery().label("open_assignment"),
+    rules.is_blocked(bindparam("worker")).label("blocked"),
+).where(hit_types.c.hit_type_id == bindparam("id"))
 _MINE_DONE = exists().where(
     assignments.c.hit_id == hits.c.hit_id,
     assignments.c.worker_id == bindparam("worker"),
