@@ -112,7 +112,8 @@ def engine(url: str) -> Engine:
     @event.listens_for(made, "begin")
     def _begin(connection: Any) -> None:
         mode = connection.get_execution_options().get("consenso_begin", "IMMEDIATE")
-        connection.exec_driver_sql(f"BEGIN {mode}")
+        if mode:
+            connection.exec_driver_sql(f"BEGIN {mode}")
 
     return made
 

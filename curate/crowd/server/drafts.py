@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, select
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from curate.crowd.crash import crash_point
@@ -20,7 +20,6 @@ from curate.crowd.server.store import Store, now, one
 
 MOST_FIELDS = 500  # of one assignment: no HIT of ours has as many
 _LONGEST_FIELD, _LONGEST_VALUE = 255, 10_000
-_INSERT: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 _OPEN = select(assignments).where(assignments.c.assignment_id == bindparam("id")).with_for_update()
 _COUNT = select(func.count()).where(drafts.c.assignment_id == bindparam("id"))
 _ALL = select(drafts).where(drafts.c.assignment_id == bindparam("id"))
@@ -67,17 +66,21 @@ def save(store: Store, worker: Worker, assignment_id: str, given: Sequence[Draft
         if row.status != "Accepted" or row.deadline <= time:
             raise WorkerError("too_late", 410)
         for draft in given:
-            _upsert(connection, assignment_id, draft, time)
+            kept = {"field": draft.field, "value": draft.value, "seconds": draft.seconds, "saved_at": time}
+            connection.execute(_UPSERT[connection.dialect.name], {"assignment_id": assignment_id, **kept})
         if (connection.scalar(_COUNT, {"id": assignment_id}) or 0) > MOST_FIELDS:
             raise WorkerError("bad_answer", 400)
         crash_point("draft-before-commit")
     crash_point("draft-committed")
 
 
-def _upsert(connection: Connection, assignment_id: str, draft: Draft, time: float) -> None:
-    changed = {"value": draft.value, "seconds": draft.seconds, "saved_at": time}
-    row = _INSERT[connection.dialect.name](drafts).values(assignment_id=assignment_id, field=draft.field, **changed)
-    connection.execute(row.on_conflict_do_update(index_elements=["assignment_id", "field"], set_=changed))
+def _upsert(insert: Any) -> Any:
+    row = insert(drafts)
+    changed = {name: row.excluded[name] for name in ("value", "seconds", "saved_at")}
+    return row.on_conflict_do_update(index_elements=["assignment_id", "field"], set_=changed)
+
+
+_UPSERT = {"sqlite": _upsert(sqlite.insert), "postgresql": _upsert(postgresql.insert)}
 
 
 def drafts_of(store: Store, assignment_id: str) -> list[Draft]:

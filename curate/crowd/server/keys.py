@@ -6,7 +6,7 @@ import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import bindparam, func, insert, select, update
 
 from curate.crowd.server.schema import keys
 from curate.crowd.server.store import Store, now
@@ -60,13 +60,13 @@ def revoke(store: Store, access_key_id: str) -> None:
 
 def requester_of(store: Store, access_key_id: str) -> tuple[str, str] | None:
     """The account and the secret of a key in use, or None."""
-    with store.reading() as connection:
-        row = connection.execute(
-            select(keys.c.requester, keys.c.secret).where(
-                keys.c.access_key_id == access_key_id, keys.c.revoked_at.is_(None)
-            )
-        ).one_or_none()
+    row = store.row(_IN_USE, {"id": access_key_id})
     return (row.requester, row.secret) if row else None
+
+
+_IN_USE = select(keys.c.requester, keys.c.secret).where(
+    keys.c.access_key_id == bindparam("id"), keys.c.revoked_at.is_(None)
+)
 
 
 def in_use(store: Store) -> int:

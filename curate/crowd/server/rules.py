@@ -102,10 +102,8 @@ _ANYTHING_DUE = select(
 
 def settle(store: Store, now: float) -> None:
     """Abandon what is past its deadline, approve what nobody judged in time, tell of HITs that expired, run their review policies."""
-    with store.reading() as connection:
-        if not connection.scalar(_ANYTHING_DUE, {"now": now}):
-            return
-    store.retrying(lambda: _settle(store, now))
+    if any(store.row(_ANYTHING_DUE, {"now": now})):
+        store.retrying(lambda: _settle(store, now))
 
 
 def _settle(store: Store, now: float) -> None:

@@ -107,8 +107,7 @@ def who(store: Store, token: str | None) -> Worker | None:
     """The worker of a session token, or None."""
     if not token:
         return None
-    with store.reading() as connection:
-        row = one(connection, _SESSION, _values(token))
+    row = store.row(_SESSION, _values(token))
     if row is None:
         return None
     came_by = row.came_by or "name"

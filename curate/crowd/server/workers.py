@@ -34,6 +34,20 @@ _WITH_HIT = (
     .where(assignments.c.assignment_id == bindparam("id"))
 )
 
+_STANDING = _WITH_HIT.with_only_columns(  # how it stands, without the question
+    *(
+        _COLUMNS[name]
+        for name in (
+            "hit_id",
+            "status",
+            "deadline",
+            "auto_approval_delay",
+            "assignment_review_policy",
+            "hit_review_policy",
+        )
+    )
+)
+
 
 @dataclass(frozen=True)
 class Qualification:
@@ -377,8 +391,7 @@ def _assign(connection: Connection, worker_id: str, hit_id: str, time: float, de
 
 def assignment_of(store: Store, worker: Worker, assignment_id: str) -> Any:
     """An assignment of this worker with its HIT (`.question`, `.deadline`, …); somebody else's is as good as none."""
-    with store.reading() as connection:
-        row = _assignment(connection, assignment_id)
+    row = store.row(_WITH_HIT, {"id": assignment_id})
     if row is None or row.worker_id != worker.worker_id:
         raise WorkerError("no_assignment", 404)
     return row
@@ -386,21 +399,16 @@ def assignment_of(store: Store, worker: Worker, assignment_id: str) -> Any:
 
 def any_assignment(store: Store, assignment_id: str) -> Any:
     """An assignment by its unguessable id alone, for pages in the sandboxed frame, to which no cookie travels."""
-    with store.reading() as connection:
-        row = _assignment(connection, assignment_id)
+    row = store.row(_WITH_HIT, {"id": assignment_id})
     if row is None:
         raise WorkerError("no_assignment", 404)
     return row
 
 
-def _assignment(connection: Connection, assignment_id: str) -> Any:
-    return one(connection, _WITH_HIT, {"id": assignment_id})
-
-
 def submit(store: Store, assignment_id: str, answer: str, place: Place = NOWHERE) -> None:
     """Keep an answer; raises WorkerError when the assignment is closed or past its deadline."""
     with store.writing() as connection:
-        row = _assignment(connection, assignment_id)
+        row = one(connection, _STANDING, {"id": assignment_id})
         time = now()
         if row is None:
             raise WorkerError("no_assignment", 404)
