@@ -91,7 +91,7 @@ class Folder(Storage):
                     file.write(data)
                     file.flush()
                     os.fsync(file.fileno())
-            Path(part).replace(path)
+            os.replace(part, path)  # noqa: PTH105
         except BaseException:
             Path(part).unlink(missing_ok=True)
             raise

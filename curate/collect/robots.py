@@ -18,7 +18,6 @@ FRESH = 24 * 3600  # seconds after which robots.txt is asked for again (RFC 9309
 LONGEST_DELAY = 300.0  # seconds between two requests; a site that asks for more is left alone
 
 _NO_PICTURES = {"noindex", "none", "noimageindex", "noai", "noimageai", "noml"}
-_META = re.compile(rb"<meta\b[^>]*>")
 _MAY_SAY = re.compile(rb"no(ne|index|follow|ai|imageai|imageindex|ml)|tdm-reservation")
 
 
@@ -122,7 +121,7 @@ def wishes(headers: Iterable[tuple[str, str]], body: bytes) -> Wishes:
     headers = list(headers)
     said = [("X-Robots-Tag", word) for word in _words(headers)]
     # A page is parsed for it only where there may be something to read; this search takes a hundredth of the time.
-    if b"\x00" in body[:64] or any(_MAY_SAY.search(tag) for tag in _META.findall(body.lower())):
+    if b"\x00" in body[:64] or any(_MAY_SAY.search(tag) for tag in _meta_tags(body.lower())):
         metas = _metas(body)
         if metas.get("tdm-reservation") == "1":
             return Wishes("meta tdm-reservation: 1", False)
@@ -131,6 +130,15 @@ def wishes(headers: Iterable[tuple[str, str]], body: bytes) -> Wishes:
     refused = next((f"{where}: {word}" for where, word in said if word in _NO_PICTURES), None)
     nofollow = any(word in ("nofollow", "none") for _, word in said)
     return Wishes(opted_out(headers) or refused, nofollow)
+
+
+def _meta_tags(body: bytes) -> Iterator[bytes]:
+    """What stands between `<meta` and `>`, in a page in lower case."""
+    begin = body.find(b"<meta")  # a regular expression takes five times as long to find them
+    while begin >= 0:
+        end = body.find(b">", begin)
+        yield body[begin : end if end >= 0 else None]
+        begin = body.find(b"<meta", end) if end >= 0 else -1
 
 
 def _metas(body: bytes) -> dict[str, str]:

@@ -90,8 +90,13 @@ def address_of(value: Any, base: str) -> str | None:
     return _address(value, base)
 
 
+_CLEAN_URL = re.compile(r"https?://[a-z0-9.-]+(:[1-5]?\d{1,4})?/[A-Za-z0-9/._~-]*", re.ASCII)
+
+
 @lru_cache(256)  # a page names its picture in every syntax it speaks
 def _address(value: str, base: str) -> str | None:
+    if _CLEAN_URL.fullmatch(value):  # most are, and nothing changes them
+        return value
     try:
         full = urldefrag(safe_url_string(urljoin(base, value.strip().replace("&amp;", "&")))).url
         parts = urlsplit(full)
