@@ -12,10 +12,10 @@ import signal
 import sqlite3
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from importlib.abc import MetaPathFinder
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from curate.collect.merge import join_rows
@@ -187,13 +187,13 @@ def main() -> None:
     os._exit(0)  # the other thread still waits for stdin
 
 
-class _NoPandas(MetaPathFinder):
+class _NoPandas:
     """pyarrow imports pandas only to ask whether a list of ours is a Series: half of this process's time."""
 
-    def find_spec(self, name: str, *_: Any) -> None:
+    def find_spec(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None) -> None:
         """Say that it is not there."""
-        if name == "pandas":
-            raise ModuleNotFoundError(name)
+        if fullname == "pandas":
+            raise ModuleNotFoundError(fullname)
 
 
 def _end_with_parent() -> None:
