@@ -114,7 +114,7 @@ if point == "table":
 elif not exporting:
     from curate.collect import blobs, crawl, frontier, scrape
     if point == "rename":
-        blobs.Path.replace = dying(blobs.Path.replace)
+        os.replace = dying(os.replace)
     elif point == "blob":
         crawl.put = dying(crawl.put)
     elif point == "row":
