@@ -7,6 +7,7 @@ Nobody waits for company: the last one in line commits at once. Measured with 30
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -16,6 +17,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from curate.crowd.crash import crash_point
 
 MOST = 64  # writes in one commit: the first of them has waited long enough
+PROMPT = 0.002  # seconds that the event loop may stand still for a write
+SLOW = 1.0  # seconds after which a disk that was slower is tried again
 
 
 class _Batch:
@@ -37,6 +40,15 @@ class GroupCommit:
         self._waiting = 0  # threads that will work in the transaction after the one that does now
         self._connection: Connection | None = None
         self._batch = _Batch()
+        self._since = 0.0  # when the thread that works in the transaction began
+        self._sync = 0.0  # seconds of a commit, lately
+        self._slow_until = 0.0
+
+    @property
+    def prompt(self) -> bool:
+        """Whether a write would be over at once: the disk syncs fast, and nobody has held the transaction for long."""
+        now = time.monotonic()
+        return now >= self._slow_until and not (self._lock.locked() and now - self._since > PROMPT)
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
@@ -44,7 +56,7 @@ class GroupCommit:
         self._count(1)
         self._lock.acquire()
         self._count(-1)
-        batch = self._batch
+        batch, self._since = self._batch, time.monotonic()
         try:
             try:
                 yield from self._work(batch)
@@ -92,12 +104,21 @@ class GroupCommit:
         error: BaseException | None = None
         if self._connection is not None and self._connection.in_transaction():
             crash_point("store-before-commit")
+            began = time.monotonic()
             try:
                 self._connection.commit()
             except SQLAlchemyError as failed:
                 error = failed
+            self._watch(began, time.monotonic())
             crash_point("store-committed")
         self._end(batch, error)
+
+    def _watch(self, began: float, ended: float) -> None:
+        """Learn from a commit how fast the disk is. Threads wait for the interpreter besides: while they write it says nothing."""
+        if ended >= self._slow_until:
+            self._sync += (ended - began - self._sync) / 8
+            if self._sync > PROMPT:
+                self._sync, self._slow_until = 0.0, ended + SLOW
 
     def _end(self, batch: _Batch, error: BaseException | None) -> None:
         """Tell everybody in the batch how it went; what comes next is a new transaction."""

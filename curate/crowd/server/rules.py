@@ -102,8 +102,13 @@ _ANYTHING_DUE = select(
 
 def settle(store: Store, now: float) -> None:
     """Abandon what is past its deadline, approve what nobody judged in time, tell of HITs that expired, run their review policies."""
-    if any(store.row(_ANYTHING_DUE, {"now": now})):
+    if anything_due(store, now):
         store.retrying(lambda: _settle(store, now))
+
+
+def anything_due(store: Store, now: float) -> bool:
+    """Whether `settle` would find work."""
+    return any(store.row(_ANYTHING_DUE, {"now": now}))
 
 
 def _settle(store: Store, now: float) -> None:

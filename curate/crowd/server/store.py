@@ -40,9 +40,13 @@ class Store:
         self._glancing = engine.execution_options(consenso_begin="")  # on SQLite without BEGIN and COMMIT
         # SQLite lets one writer in at a time and syncs the disk at each commit: those who write at once share one commit.
         self._group = GroupCommit(engine) if engine.dialect.name == "sqlite" else None
-        # Requests answered at once. On SQLite one works while another waits for the disk; more only fight for the
-        # interpreter's lock: 300 people cost 3.0 CPU ms a request with 40 threads, 2.4 with 4, 2.1 with 2.
+        # On SQLite one thread works while another waits for the disk; more only fight for the interpreter's lock.
         self.threads = ThreadPoolExecutor(2 if self._group else 4, "store")
+
+    @property
+    def prompt(self) -> bool:
+        """Whether one small read or write is over before it could be handed to a thread."""
+        return self._group is not None and self._group.prompt
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
